@@ -37,7 +37,7 @@ CLINIC_MODULES = 45
 LONGEST_FILE = 400
 TORCH_OK = {
     f"learning/networks/{name}.py"
-    for name in ("networks", "layers", "onnx_file", "frozen", "saliency", "phases")
+    for name in ("networks", "layers", "onnx_file", "frozen", "saliency", "phases", "unet")
 }
 HEAVY = {
     *("torch", "torchvision", "sklearn", "scipy", "matplotlib", "jinja2", "onnx", "safetensors", "SimpleITK"),

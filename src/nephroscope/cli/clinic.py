@@ -75,6 +75,12 @@ class Export(RunCommand):
                 found="neither",
                 remedy="give one of them",
             )
+        study = Study(self.study)
+        if self.draws:
+            from nephroscope.cli.learn_segment import export_segmenter
+
+            others = (self.web, self.web_libraries, self.patient_slices, self.facts, self.fold)
+            return export_segmenter(study.segmenter(self.run_name), self.out, others)
         if self.web is not None:
             from nephroscope.web.export import check_new_page
             from nephroscope.web.libraries import find_libraries
@@ -83,9 +89,7 @@ class Export(RunCommand):
             find_libraries(self.web_libraries)
         with tempfile.TemporaryDirectory() as folder:
             place = self.out or Path(folder) / "bundle"
-            made = (
-                Study(self.study).run(self.run_name).export(place, self.patient_slices, self.facts, self.fold)
-            )
+            made = study.run(self.run_name).export(place, self.patient_slices, self.facts, self.fold)
             warnings = (
                 ["the bundle holds CT slices of patients (--patient-slices)"] if self.patient_slices else []
             )

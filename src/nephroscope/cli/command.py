@@ -13,7 +13,7 @@ import tyro
 from nephroscope.base.errors import ConfigError
 from nephroscope.records import Estimate, Finding
 from nephroscope.records.settings import Settings, TrainConfig, with_recipe
-from nephroscope.study.folder import open_study
+from nephroscope.study.folder import StudyFolder, open_study
 
 StudyPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
 SourcePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
@@ -82,6 +82,12 @@ class RunCommand(StudyCommand):
 
     run_name: RunName = None
     """Name of the run; by default the last complete run."""
+
+    @property
+    def draws(self) -> bool:
+        """True where the named run is one of a network that draws."""
+        runs = StudyFolder(self.study).segmenters.runs() if self.run_name is not None else ()
+        return any(path.name == self.run_name for path in runs)
 
 
 def parse(kind: type[CommandType], name: str, args: Sequence[str]) -> CommandType:

@@ -83,10 +83,17 @@ def _against_paper(entries: list[dict[str, Any]]) -> str:
 class Train(StudyCommand):
     """Train a network on every fold; settings not given here come from study.toml.
 
+    With --task segment it learns to draw, from the ROIs of the study: kidneys where each CT has masks of them, tumors
+    where 20 patients have one; --model unet, unet-kidney or unet-tumor insists.
+
     Example: nephroscope train my-study --model mobilenet_v2 --folds 3 --epochs 20
+
+    Example: nephroscope train my-study --task segment
     """
 
     left_before: ClassVar[frozenset[str]] = frozenset()  # runs that were interrupted before this command
+    task: Literal["classify", "segment"] = "classify"
+    """Tell subtypes apart, or draw."""
     training: TrainConfig = field(default_factory=TrainConfig)
     folds: CountOption = None
     """Divide patients into this many folds first; by default splits.json is used as it is."""
@@ -114,6 +121,7 @@ class Train(StudyCommand):
         if self.resume or not begun:
             return words
         more = [
+            *(["--task", self.task] if self.task != "classify" else []),
             *(["--jobs", str(self.jobs)] if self.jobs is not None else []),
             *(["--ray", self.ray] if self.ray else []),
             *(["--json"] if self.json else []),
@@ -124,7 +132,9 @@ class Train(StudyCommand):
         """Names of the runs that have begun and are not complete."""
         from nephroscope.study.folder import StudyFolder
 
-        return [path.name for path in StudyFolder(self.study).runs() if not (path / "run.json").exists()]
+        folder = StudyFolder(self.study)
+        runs = (folder.segmenters if self.task == "segment" else folder).runs()
+        return [path.name for path in runs if not (path / "run.json").exists()]
 
     def run(self) -> Outcome:
         """Train it."""
@@ -140,6 +150,11 @@ class Train(StudyCommand):
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         old = self.resume or self.more_epochs is not None
         split = replace(study.settings.split, **changes) if changes and not old else None
+        if self.task == "segment":
+            from nephroscope.cli.learn_segment import trained_segmenter
+
+            more = (self.name, self.resume, workers, split, self.more_epochs)
+            return trained_segmenter(study, study.train_segmenter(self.training, *more))
         run = study.train(self.training, self.name, self.resume, workers, split, self.more_epochs)
         lines = [_fold_line(fold) for fold in run.record.folds]
         lost = [str(fold.index) for fold in run.record.folds if not fold.converged]
@@ -167,6 +182,8 @@ def _fold_line(fold: "FoldRecord") -> str:
 class Evaluate(RunCommand):
     """Compute AUC, accuracy and more on the test cases of a run, by image and by case, with confidence intervals.
 
+    Of a run that draws: its Dice by patient, on CTs that its networks never saw.
+
     Example: nephroscope evaluate my-study --run mobilenet_v2
     """
 
@@ -183,7 +200,12 @@ class Evaluate(RunCommand):
         from nephroscope.questions.evaluation.evaluate import document_of
         from nephroscope.questions.evaluation.jitter import jitter_words
 
-        run = Study(self.study).run(self.run_name)
+        study = Study(self.study)
+        if self.draws:
+            from nephroscope.cli.learn_segment import evaluate_segmenter
+
+            return evaluate_segmenter(study.segmenter(self.run_name), (self.jitter, self.then is not None))
+        run = study.run(self.run_name)
         report = run.evaluate()
         data, text = as_plain(document_of(report)), evaluation_text(report)
         if self.jitter:

@@ -34,8 +34,8 @@ class Segment(Command):
     target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY|IMAGE")]
     """Study folder; or the folder of a DICOM series, or a NIfTI file."""
     program: Annotated[str, tyro.conf.arg(name="with", metavar="NAME|CMD")]
-    """Name of a known program (totalsegmentator, kits19-unet, nnunet, monai-bundle, nninteractive), or a command with
-    {image} and {output}, or {image_folder} and {output_folder}."""
+    """Name of a known program (totalsegmentator, kits19-unet, nnunet, monai-bundle, nninteractive); a bundle of
+    `train --task segment`; or a command with {image} and {output}, or {image_folder} and {output_folder}."""
     model: Annotated[str, tyro.conf.arg(metavar="PATH|URL", help_behavior_hint="")] = ""
     """Weights of a known program: file, folder or address, as --dry-run says. Nothing is fetched."""
     sha256: Annotated[str, tyro.conf.arg(metavar="HEX", help_behavior_hint="")] = ""

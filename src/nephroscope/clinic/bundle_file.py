@@ -19,6 +19,7 @@ from nephroscope.records import PHASES, ClinicalFacts, Estimate, OperatingPoint,
 from nephroscope.records.cases import LARGEST_CM, OLDEST_YEARS
 
 FORMAT = 5  # 4: the networks of several folds in one; 5: several phases, clinical facts, an embedding
+KIND, SEGMENT = "kind", "segment"  # of a bundle that draws; one that tells subtypes apart says no kind
 ONE_PHASE = 4  # the format of a bundle that answers from one series alone: older programs read it
 FILES = ("model.onnx", "reference.npz", "README.md")
 CARD, EMBEDDING = "MODEL_CARD.md", "embedding.onnx"
@@ -165,6 +166,13 @@ def read_bundle_file(folder: Path) -> tuple[BundleFile, int]:
     check_size(folder, "bundle.json")
     path = folder / "bundle.json"
     content = read_object(path, FORMAT, REMEDY, BundleError)
+    if content.get(KIND) == SEGMENT:
+        raise refusal(
+            folder,
+            "a bundle that tells subtypes apart",
+            "one that draws",
+            "use it with `nephroscope segment STUDY|IMAGE --with BUNDLE`",
+        )
     number = content["format"]
     if not isinstance(number, int) or number < 1:
         raise _wrong("format", f"1 to {FORMAT}", number)

@@ -49,19 +49,20 @@ VARINT, WIDE, BYTES, NARROW = 0, 1, 2, 5  # kinds of fields on the wire
 Field = tuple[int, int, "int | memoryview"]
 
 
-def check_network(name: str, content: bytes) -> None:
+def check_network(name: str, content: bytes, more: frozenset[str] = frozenset()) -> None:
     """Refuse an ONNX file that asks for more than a network of ours does.
 
     Args:
         name: Of the file, for the refusal.
         content: Its bytes.
+        more: Operators that it may use besides `OPERATORS`.
 
     Raises:
         BundleError: An operator is not allowed, runs others, or comes from another domain; weights lie in other
             files, are larger than their data, or too many; or it is no ONNX file.
     """
     try:
-        _model(name, memoryview(content))
+        _model(name, memoryview(content), OPERATORS | more)
     except (ValueError, IndexError) as error:
         raise _not_ours(name, "an ONNX network", "a damaged or different file") from error
 
@@ -90,7 +91,7 @@ def _collect(data: memoryview, depth: int, found: list[str]) -> None:
                 continue  # weights
 
 
-def _model(name: str, data: memoryview) -> None:
+def _model(name: str, data: memoryview, allowed: frozenset[str]) -> None:
     graphs = []
     for number, _, value in _fields(data):
         if number == 7 and isinstance(value, memoryview):
@@ -99,10 +100,10 @@ def _model(name: str, data: memoryview) -> None:
             raise _not_ours(name, "a network", "training steps" if number == 20 else "functions of its own")
     if len(graphs) != 1:
         raise _not_ours(name, "one graph", str(len(graphs)))
-    _graph(name, graphs[0])
+    _graph(name, graphs[0], allowed)
 
 
-def _graph(name: str, data: memoryview) -> None:
+def _graph(name: str, data: memoryview, allowed: frozenset[str]) -> None:
     """Tensors and nodes, and how large what is computed from constants alone can become."""
     sizes: dict[str, int] = {}  # of constants, in values
     n_nodes = total = 0
@@ -120,7 +121,7 @@ def _graph(name: str, data: memoryview) -> None:
         n_nodes += 1
         if n_nodes > MOST_NODES:
             raise _not_ours(name, f"at most {MOST_NODES} operators", "more")
-        operator, inputs, outputs, own = _node(name, value)
+        operator, inputs, outputs, own = _node(name, value, allowed)
         known = [sizes.get(one) for one in inputs if one]
         if operator != "Constant" and (not known or None in known):
             continue  # depends on the slices
@@ -137,12 +138,14 @@ def _bound(operator: str, inputs: list[int], own: int) -> int:
     """Most values that an operator can make from constants of these sizes."""
     if operator == "Constant":
         return own
+    if operator == "ConvTranspose":  # its strides say how large; ours never computes one from constants
+        return MOST_VALUES + 1
     if operator in GROWS:
         return math.prod(max(n, 1) for n in inputs)
     return max(sum(inputs), 1)
 
 
-def _node(name: str, data: memoryview) -> tuple[str, list[str], list[str], int]:
+def _node(name: str, data: memoryview, allowed: frozenset[str]) -> tuple[str, list[str], list[str], int]:
     """Operator, inputs, outputs, and the values in its attributes."""
     operator, domain = "", ""
     inputs: list[str] = []
@@ -161,7 +164,7 @@ def _node(name: str, data: memoryview) -> tuple[str, list[str], list[str], int]:
             domain = _text(value)
         elif number == 5:
             attributes.append(value)
-    if domain not in DOMAINS or operator not in OPERATORS:
+    if domain not in DOMAINS or operator not in allowed:
         named = f"{domain}.{operator}".removeprefix(".")[:60] or "one without a name"
         named = named.encode("unicode_escape").decode()
         raise _not_ours(name, "only the operators of our networks", f"the operator {named}")

@@ -302,7 +302,6 @@ def _save(proposal: Proposal, path: Path, tool: Tool, series_uid: str) -> None:
         write_nifti(proposal.roi, path)
     for name, mask in proposal.organs.items() if proposal.roi is None else ():
         write_labels(mask.astype(np.uint8), proposal.geometry, path / f"{name}.nii.gz")
-    findings = proposal.roi.findings if proposal.roi is not None else ()
     record = ProposalRecord(
         author=proposal.author,
         given=tool.given,
@@ -312,7 +311,7 @@ def _save(proposal: Proposal, path: Path, tool: Tool, series_uid: str) -> None:
         seconds=round(proposal.seconds, 3),
         ct=series_uid,
         sha256=file_digest(path) if path.is_file() else "",
-        findings=tuple(finding.code for finding in findings),
+        findings=tuple(finding.code for finding in proposal.findings),
     )
     save_document(_record_path(path), record, FORMAT)
 
@@ -336,14 +335,13 @@ def _with(one: Case, case: ChosenCase, proposal: Proposal, path: Path) -> Case:
 
 
 def _drawn(name: str, proposal: Proposal, path: Path) -> SegmentedCase:
-    roi = proposal.roi
     return SegmentedCase(
         case=name,
-        state="organs" if roi is None else "proposed",
+        state="organs" if proposal.roi is None else "proposed",
         author=proposal.author,
         path=str(path),
         seconds=round(proposal.seconds, 3),
-        findings=roi.findings if roi is not None else (),
+        findings=proposal.findings,
     )
 
 

@@ -113,6 +113,7 @@ def _parts(snapshot: Snapshot) -> Iterator[Part]:
     else:
         yield Part(name="split", state="none")
     yield from _runs(snapshot)
+    yield from _segmenters(snapshot)
     yield from _results(snapshot)
 
 
@@ -156,7 +157,26 @@ def _runs(snapshot: Snapshot) -> Iterator[Part]:
         yield _part(name, look)
 
 
-def _begun(folder: Path, snapshot: Snapshot) -> str:
+def _segmenters(snapshot: Snapshot) -> Iterator[Part]:
+    """Runs of networks that draw; what comes next does not depend on them."""
+    from nephroscope.learning.drawn_run import open_drawing_run
+    from nephroscope.learning.run_files import run_config
+
+    for folder in snapshot.folder.segmenters.runs():
+        name = f"segmenter {folder.name}"
+        if not (folder / "run.json").exists():
+            begun = _part(name, partial(_begun, folder, snapshot, "--task", "segment"))
+            yield replace(begun, state="interrupted") if begun.state == "up to date" else begun
+            continue
+
+        def look(folder: Path = folder) -> str:
+            run = open_drawing_run(snapshot, folder.name)
+            return f"{run_config(folder).model}, draws {' and '.join(run.labels)}, complete"
+
+        yield _part(name, look)
+
+
+def _begun(folder: Path, snapshot: Snapshot, *task: str) -> str:
     """How an interrupted run goes on, refused where it cannot."""
     from nephroscope.learning.run_files import load_run_split, started_run
 
@@ -167,7 +187,7 @@ def _begun(folder: Path, snapshot: Snapshot) -> str:
         since, command = "it was started and interrupted", "nephroscope train"
         raise out_of_date(f"run {folder.name}", changed, since, command)
     load_run_split(folder, snapshot.cohort)
-    return shell_line("--resume", "--name", folder.name)
+    return shell_line(*task, "--resume", "--name", folder.name)
 
 
 def _results(snapshot: Snapshot) -> Iterator[Part]:

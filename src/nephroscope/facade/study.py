@@ -10,8 +10,8 @@ from nephroscope.base.documents import from_mapping
 from nephroscope.base.errors import CohortError, StudyError
 from nephroscope.base.html import Record, ShownAsTable
 from nephroscope.base.lock import writes
-from nephroscope.facade.imports import StudyImports
 from nephroscope.facade.run import Run
+from nephroscope.facade.segmenters import StudySegmenters
 from nephroscope.records import (
     Finding,
     Split,
@@ -30,23 +30,20 @@ from nephroscope.study.slices import SliceStore
 from nephroscope.study.snapshot import Snapshot, cut_slices, divide_patients, take_snapshot
 
 if TYPE_CHECKING:
-    from nephroscope.facade.segment import SegmentedCases
     from nephroscope.facade.status import StudyStatus
     from nephroscope.learning.engine.workers import Workers
     from nephroscope.questions.capacity.runs import CapacityOptions
     from nephroscope.questions.capacity.study import CapacityPlan, CapacityResult
     from nephroscope.questions.compare.comparison import ComparePlan, Comparison
     from nephroscope.questions.evaluation.annotators import AnnotatorReport
-    from nephroscope.questions.evaluation.proposals import ProposalReport
     from nephroscope.questions.readers.call_table import CallOptions
     from nephroscope.questions.readers.reader_study import ReaderStudy
     from nephroscope.questions.replicate.replication import Replication
     from nephroscope.questions.replicate.setup import ReplicateOptions
-    from nephroscope.segmenters.tool import Tool
     from nephroscope.study.transfer_rows import TransferRow
 
 
-class Study(StudyImports, ShownAsTable):
+class Study(StudySegmenters, ShownAsTable):
     """A study folder and what can be done with it, for notebooks and for the commands."""
 
     def records(self) -> list[Record]:
@@ -131,51 +128,6 @@ class Study(StudyImports, ShownAsTable):
         worst, root = Worst(), self.folder.root
         report = compare_annotators(self.snapshot, tolerance_mm, worst.offer)
         write_agreement(root / "agreement", root.name, report, worst.kept)
-        return report
-
-    @writes("segment")
-    def segment(self, tool: "Tool", cases: Sequence[str] = ()) -> "SegmentedCases":
-        """Let a program draw the tumors, as proposals; refused cases are among the result.
-
-        Args:
-            tool: From `nephroscope.segmenters.tool.tool_of`.
-            cases: Only these; none: all.
-        """
-        from nephroscope.facade.segment import segment_study
-
-        return segment_study(self.folder.root, tool, cases)
-
-    @writes("accept")
-    def accept_proposals(self, author: str, cases: Sequence[str], by: str = "") -> int:
-        """Note that a person (``by``, such as reader-1) accepts what a model proposed; returns the number of ROIs."""
-        from nephroscope.facade.segment import accept
-
-        return len(accept(self.folder.root, author, cases, by))
-
-    @writes("rois compare")
-    def compare_proposals(
-        self, author: str, bundle: Path | str | None = None, **asked: Any
-    ) -> "ProposalReport":
-        """Compare what a model proposed with what people drew; writes proposals/.
-
-        Args:
-            author: The model, ``model:NAME@VERSION``.
-            bundle: Answers both ROIs of each case.
-            asked: Further fields of `ProposalQuestion`, such as ``margin=0.05`` or ``cases=("P017",)``.
-
-        Raises:
-            CohortError: This author proposed nothing.
-            StudyError: Nothing can be compared.
-        """
-        from nephroscope.clinic.bundle import open_bundle
-        from nephroscope.questions.evaluation.proposals import ProposalQuestion, compare_proposals
-        from nephroscope.report.proposals.page import WorstProposals, write_proposals
-
-        worst, root = WorstProposals(), self.folder.root
-        opened = open_bundle(Path(bundle)) if bundle is not None else None
-        question = ProposalQuestion(author=author, bundle=opened, **asked)
-        report = compare_proposals(self.snapshot, question, worst.offer, worst.offer_answer)
-        write_proposals(root / "proposals", root.name, report, worst)
         return report
 
     def write_roi(self, case_id: str, path: Path | str) -> Path:
@@ -289,7 +241,7 @@ class Study(StudyImports, ShownAsTable):
             changes: Settings of [training] to change for this run, such as ``model="mobilenet_v2"``.
 
         Raises:
-            ConfigError: A setting has no such name or value.
+            ConfigError: A setting has no such name or value, or the network draws: see `train_segmenter`.
             StudyError: The slices or the split are missing or out of date.
         """
         from nephroscope.learning.engine.runs import extend_run, resume_run, train_new_run

@@ -22,6 +22,7 @@ from nephroscope.study.split import load_split
 
 FORMAT = 1
 MODEL, WEIGHTS, METRICS = "model.onnx", "weights.safetensors", "metrics.jsonl"
+KEPT = "answers"  # folder of kept probabilities
 Layout = Literal["channels last", "contiguous"]
 Precision = Literal["float32", "bfloat16"]
 
@@ -64,12 +65,13 @@ class FoldRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RunDigests:
-    """Of what a run was trained on; empty where an older version did not keep one."""
+    """Of what a run was trained on; empty where an older version did not keep one, or a network does not need it."""
 
     cohort: str
     slices: str
     config: str = ""
     split: str = ""
+    planes: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,9 +345,6 @@ def _of_another(folder: Path, name: str, remedy: str) -> StudyError:
 
 def _lost(folder: Path, name: str, remedy: str) -> StudyError:
     return StudyError(where=f"run {folder.name}", expected=f"the file {name}", found="none", remedy=remedy)
-
-
-KEPT = "answers"
 
 
 @dataclass

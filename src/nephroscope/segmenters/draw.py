@@ -11,7 +11,7 @@ from tempfile import gettempdir, mkdtemp
 from nephroscope.base.files import HOST, file_digest, process_lives
 from nephroscope.base.text import first_few
 from nephroscope.imaging.masks.write import write_volume
-from nephroscope.records import CTVolume, Finding, RoiMask, VolumeGeometry
+from nephroscope.records import CTVolume, Finding, RoiMask, VolumeGeometry, note, warning
 from nephroscope.records.prediction import Side
 from nephroscope.regions.check import check_position, check_side
 from nephroscope.regions.organs import Organs
@@ -40,6 +40,7 @@ class Proposal:
         organs: What else it drew, by name.
         says: What it says of itself.
         seconds: That it took, as measured here.
+        findings: Of the tumor, and whether the program learned from this CT.
     """
 
     author: str
@@ -48,6 +49,7 @@ class Proposal:
     organs: Organs
     says: Says
     seconds: float
+    findings: tuple[Finding, ...] = ()
 
 
 def draw_tumor(
@@ -100,7 +102,7 @@ def draw_tumor(
             raise failed
         output = read_output(folder, folder / OUTPUT, volume.geometry, tool, where)
     author = author_of(output.says.tool or tool.name, output.says.version or tool.version)
-    roi = None
+    roi, seen = None, _seen(output.says, case_id)
     if output.tumor is not None:
         roi = RoiMask(voxels=output.tumor, geometry=volume.geometry, case_id=case_id)
         found, measures = check_position(volume, roi, output.organs if organs is None else organs)
@@ -108,6 +110,7 @@ def draw_tumor(
         found += check_side(side, measures.side, case_id)
         roi = replace(roi, findings=tuple(found))
     return Proposal(
+        findings=(*seen, *(roi.findings if roi is not None else ())),
         author=author,
         geometry=volume.geometry,
         roi=roi,
@@ -115,6 +118,17 @@ def draw_tumor(
         says=output.says,
         seconds=seconds,
     )
+
+
+def _seen(says: Says, case_id: str) -> tuple[Finding, ...]:
+    """What is to be known where a program learned from the CT that it draws on."""
+    if says.seen == "out-of-fold":
+        text = "it was learned from; drawn by those of the networks that did not learn from it"
+        return (note("segmenter-out-of-fold", text, case_id=case_id),)
+    if says.seen == "trained-on":
+        text = "it learned from this CT and what was drawn on it: the drawing does not show how well it draws others"
+        return (warning("segmenter-trained-on", text, case_id=case_id),)
+    return ()
 
 
 def _environment(tool: Tool, places: Mapping[str, str]) -> dict[str, str]:

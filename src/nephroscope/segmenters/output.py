@@ -40,12 +40,15 @@ class Says:
     Attributes:
         tool, version: Its name and version.
         weights: Digest of its weights.
+        seen: ``trained-on`` where it learned from this very CT; ``out-of-fold`` where only those of its networks drew
+            that did not.
         labels: Names of values.
     """
 
     tool: str = ""
     version: str = ""
     weights: str = ""
+    seen: str = ""
     labels: Mapping[int, str]
 
 
@@ -252,6 +255,7 @@ def _says(found: Mapping[str, object]) -> Says:
         tool=text("tool", "name"),
         version=text("version"),
         weights=text("weights", "weights_digest", "weights_sha256", "digest", "sha256"),
+        seen=text("seen"),
         labels=named_labels(held if isinstance(held, dict) else {}),
     )
 

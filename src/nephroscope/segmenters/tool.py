@@ -15,7 +15,8 @@ from nephroscope.base.files import digest_of, file_digest
 from nephroscope.base.limits import parse_json
 from nephroscope.base.text import shell_line
 from nephroscope.records.settings import check_within
-from nephroscope.segmenters.presets import PRESETS, Preset
+from nephroscope.segmenters.bundle import read_drawing_bundle
+from nephroscope.segmenters.presets import OWN, PRESETS, Preset
 
 PLACES = ("image", "output", "image_folder", "output_folder", "model", "box")
 FOLDS = "{folds}"  # of an nnU-Net folder: a word for each
@@ -77,7 +78,7 @@ def tool_of(
     """The program that a user names.
 
     Args:
-        given: Name of a preset, or a command with {image} and {output}.
+        given: Name of a preset, the folder of a bundle that draws, or a command with {image} and {output}.
         model: Weights of a preset: file, folder or address.
         tumor_label: Value of the tumor in what a command writes; 0: its JSON or the only value says it.
         limit_s: Longest time for one image.
@@ -87,14 +88,18 @@ def tool_of(
     Raises:
         ConfigError: There is no such preset, the command lacks a place for image or output, or the weights are
             missing or others than ``sha256`` says.
+        BundleError: The bundle is damaged, or tells subtypes apart.
     """
     check_within("--limit-s", limit_s, 1, 7 * 86400)
     check_within("--tumor-label", tumor_label, 0, 65535)
     told = f"--tumor-label {tumor_label}" if tumor_label else ""  # another label, another tumor
+    if (Path(given) / "bundle.json").is_file():
+        return _bundle_tool(Path(given), (model, tumor_label, box), limit_s, sha256)
     preset = PRESETS.get(given.strip())
     if preset is None and not re.search(r"[\s{]", given.strip()):
         raise _refusal(
-            f"one of {', '.join(PRESETS)}, or a command with {{image}} and {{output}}", repr(given)
+            f"one of {', '.join(PRESETS)}, a bundle that draws, or a command with {{image}} and {{output}}",
+            repr(given),
         )
     if preset is None:
         command, name, version = _parsed(given)
@@ -158,6 +163,26 @@ def _check_dataset(folder: Path) -> None:
             f"in its dataset.json the channels {channels} and the files {ending}",
             "use another model, or a command of your own that makes what it takes",
         )
+
+
+def _bundle_tool(folder: Path, others: tuple[str, int, Box | None], limit_s: float, sha256: str) -> Tool:
+    """Our own program with a bundle that draws."""
+    about = read_drawing_bundle(folder)
+    if others != ("", 0, None):
+        raise _refusal("a bundle alone", "--model, --tumor-label or --box with it", "leave them out")
+    if sha256 and not about.digest.startswith(sha256.strip().lower()):
+        raise _refusal(f"the digest {sha256}", about.digest, "get the bundle again, or correct --sha256")
+    return Tool(
+        given=f"{about.name}@{about.version}",
+        command=(*OWN, "nephroscope.segmenters.learned", "{image}", "{output}", "{model}"),
+        name=about.name,
+        version=about.version,
+        labels=dict(enumerate(about.labels, start=1)),
+        model=str(folder),
+        weights=about.digest,
+        organs_only="tumor" not in about.labels,
+        limit_s=limit_s,
+    )
 
 
 def check_program(tool: Tool) -> None:

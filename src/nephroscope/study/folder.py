@@ -8,7 +8,7 @@ import inspect
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from nephroscope.records.settings import (
 from nephroscope.study.format_1 import rewrite_format_1
 
 FORMAT, RUN_FORMAT = 2, 1
+RUNS, SEGMENTERS = "runs", "segmenters"
 WORKSTATION = "workstation"  # folder of what was drawn and answered in the browser
 OF_THE_SYSTEM = ("desktop.ini", "thumbs.db", "icon\r")
 DIVISION = (
@@ -46,9 +47,20 @@ _HEADER = """\
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """Paths of a study; nothing is read or written when it is made."""
+    """Paths of a study; nothing is read or written when it is made.
+
+    Attributes:
+        root: The folder.
+        runs_in: Where its runs are: ``runs``, or ``segmenters`` for networks that draw.
+    """
 
     root: Path
+    runs_in: str = RUNS
+
+    @property
+    def segmenters(self) -> "StudyFolder":
+        """The same study with its networks that draw as its runs."""
+        return replace(self, runs_in=SEGMENTERS)
 
     @property
     def toml(self) -> Path:
@@ -93,33 +105,32 @@ class StudyFolder:
                 found=repr(name),
                 remedy="use letters, digits, '-' and '_'",
             )
-        return self.root / "runs" / name
+        return self.root / self.runs_in / name
 
     def runs(self) -> list[Path]:
         """Run folders, oldest first, by what they recorded themselves; a complete one holds run.json."""
-        made = [path.parent for path in (self.root / "runs").glob("*/config.json")]
+        made = [path.parent for path in (self.root / self.runs_in).glob("*/config.json")]
         return sorted(made, key=_when)
 
     def new_run(self, name: str, numbered: bool) -> Path:
         """Folder for a new run; ``numbered`` gives it the next free number when the name is taken."""
         path = self.run(name)
         number = 2
-        while numbered and _is_begun(path):
+        other = self.segmenters if self.runs_in == RUNS else replace(self, runs_in=RUNS)
+        while numbered and (_is_begun(path) or _is_begun(other.run(path.name))):
             path = self.run(f"{name}-{number}")
             number += 1
-        if _is_begun(path):
-            complete, lost = (path / "run.json").exists(), not (path / "config.json").exists()
-            remedy = "remove its folder" if lost else "continue with --resume"
-            raise StudyError(
-                where=f"run {name}",
-                expected="a new run",
-                found="one without config.json"
-                if lost
-                else "a complete one"
-                if complete
-                else "an interrupted one",
-                remedy=f"choose another --name, or {remedy}",
-            )
+        for taken in (other.run(path.name), path):
+            if _is_begun(taken):
+                lost = not (taken / "config.json").exists()
+                what = "a complete one" if (taken / "run.json").exists() else "an interrupted one"
+                remedy = "remove its folder" if lost else "continue with --resume"
+                raise StudyError(
+                    where=f"run {name}",
+                    expected="a new run",
+                    found="one without config.json" if lost else f"{what} in {taken.parent.name}",
+                    remedy=f"choose another --name, or {remedy}",
+                )
         return path
 
     def interrupted_run(self, name: str | None) -> Path:
@@ -141,6 +152,8 @@ class StudyFolder:
         """Folder of a complete run; the last one where none is named."""
         complete = [path for path in self.runs() if (path / "run.json").exists()]
         chosen = [path for path in complete if name is None or path.name == name]
+        if not chosen and self.runs_in == RUNS:
+            self._refuse_segmenter(name)
         if not chosen:
             known = ", ".join(path.name for path in complete) or "none"
             raise StudyError(
@@ -150,6 +163,17 @@ class StudyFolder:
                 remedy="run `nephroscope train`, or continue with `nephroscope train --resume`",
             )
         return chosen[-1]
+
+    def _refuse_segmenter(self, name: str | None) -> None:
+        """Refuse a network that draws where one that tells subtypes apart is wanted."""
+        drawing = [path.name for path in self.segmenters.runs() if name is None or path.name == name]
+        if drawing:
+            raise StudyError(
+                where=f"run {name or ''}".strip(),
+                expected="a complete run of a network that tells subtypes apart",
+                found=f"a network that draws: {', '.join(drawing)}",
+                remedy=f"train one, or use `nephroscope evaluate` or `export` with --run {drawing[-1]}",
+            )
 
 
 def _is_begun(run: Path) -> bool:

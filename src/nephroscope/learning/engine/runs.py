@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 
-from nephroscope.base.errors import StudyError
+from nephroscope.base.errors import ConfigError, StudyError
 from nephroscope.base.progress import counting
 from nephroscope.learning.engine.workers import Workers
 from nephroscope.learning.fuse_run import check_fusable
-from nephroscope.learning.networks.table import fuses
+from nephroscope.learning.networks.table import draws, fuses, outputs_of
 from nephroscope.learning.run_files import RunRecord, load_run, load_run_split, open_run, run_config
 from nephroscope.records import TrainConfig
 from nephroscope.records.settings import check_within
+from nephroscope.study.folder import RUNS
 from nephroscope.study.snapshot import Snapshot, take_snapshot
 
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -22,7 +23,18 @@ SECONDS_BETWEEN_LOOKS = 2.0
 def train_new_run(
     snapshot: Snapshot, config: TrainConfig, name: str | None = None, workers: Workers | None = None
 ) -> RunRecord:
-    """Train all folds under a new name, by default the network's; gives its record."""
+    """Train all folds under a new name, by default the network's; gives its record.
+
+    Raises:
+        ConfigError: A network that draws lies among those that tell subtypes apart.
+    """
+    if draws(config.model) and snapshot.folder.runs_in == RUNS:
+        raise ConfigError(
+            where=f"training.model, {config.model}",
+            expected="a network that tells subtypes apart",
+            found="one that draws",
+            remedy="add --task segment, or choose another network",
+        )
     path = snapshot.folder.new_run(name or config.model, numbered=name is None)
     if fuses(config.model):
         check_fusable(snapshot)
@@ -56,13 +68,14 @@ def extend_run(
 def _train(folder: Path, snapshot: Snapshot, config: TrainConfig, workers: Workers | None) -> RunRecord:
     """A run of the study: by default as many folds at the same time as the cores have room for, and the memory."""
     from nephroscope.learning.training.device import n_threads
-    from nephroscope.learning.training.run import folds_left, open_run_folder
+    from nephroscope.learning.training.run import folds_left, open_run_folder, seen_by
     from nephroscope.learning.training.speed import folds_at_once
 
     compute = open_run_folder(folder, snapshot, config, at_once=True)
     if workers is None:
-        n_subtypes, n_left = len(snapshot.cohort.subtypes), len(folds_left(folder, snapshot, config))
-        fitting = folds_at_once(config, n_subtypes, snapshot.slices.spec, n_left)
+        n_outputs = outputs_of(config.model, len(snapshot.cohort.subtypes))
+        n_left = len(folds_left(folder, snapshot, config))
+        fitting = folds_at_once(config, n_outputs, seen_by(snapshot, config), n_left)
         workers = Workers(jobs=max(min(n_threads() // compute.threads, fitting), 1))
     return train_in(folder, snapshot, config, workers, keep_checkpoints=True)
 

@@ -110,6 +110,8 @@ def write_onnx(
     with torch.inference_mode():
         logits: npt.NDArray[np.float32] = module(batch).numpy()
     with warnings.catch_warnings():
+        # One that draws gives maps, (N, labels, H, W), and takes planes of other sizes too.
+        sizes = {2: "rows", 3: "columns"} if logits.ndim == 4 else {}
         warnings.simplefilter("ignore")  # the exporter warns of its successor, which is 15 times slower
         torch.onnx.export(
             module,
@@ -118,7 +120,7 @@ def write_onnx(
             dynamo=False,
             input_names=["hu"],
             output_names=["logits"],
-            dynamic_axes={"hu": {0: "slices"}, "logits": {0: "slices"}},
+            dynamic_axes={"hu": {0: "slices", **sizes}, "logits": {0: "slices", **sizes}},
         )
     apart = _apart(NetworkSession(path).logits(reference_hu), logits)
     allowed = PARITY

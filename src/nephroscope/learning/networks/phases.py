@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from nephroscope.base.errors import ConfigError
 from nephroscope.learning.networks.networks import Recipe, SubtypeNetwork, build_network, head_of
-from nephroscope.learning.networks.table import PHASE_NETWORKS
+from nephroscope.learning.networks.table import PHASE_NETWORKS, draws
+from nephroscope.learning.networks.unet import UNet
 from nephroscope.records import SliceSpec
 
 NOTHING_HU = -500.0  # a slice without any voxel above is a phase that is not there: its row is air
@@ -80,11 +81,15 @@ def network_of(
     pretrained: bool = False,
     width: float = 1.0,
 ) -> SubtypeNetwork:
-    """A network by its name: one of the six, or one for several phases; arguments as in `build_network`.
+    """A network by its name: one of the six, one for several phases, or one that draws.
+
+    Arguments as in `build_network`; of one that draws, ``n_subtypes`` is the number of labels with the background.
 
     Raises:
         ConfigError: As `build_network`; or several phases are asked for and the slices have none.
     """
+    if draws(name):
+        return UNet(n_subtypes, spec, width)
     row = PHASE_NETWORKS.get(name)
     if row is None:
         return build_network(name, n_subtypes, spec, recipe, pretrained, width)

@@ -119,6 +119,30 @@ def encoder_of(model: str) -> str:
     return PHASE_NETWORKS[model].encoder if model in PHASE_NETWORKS else FUSED_NETWORKS.get(model, model)
 
 
+# Networks that draw, with what they draw: value 1, 2, ... of their label maps. A tumor is never a part of a kidney.
+DRAWING_NETWORKS = {
+    "unet": ("kidney", "tumor"),
+    "unet-kidney": ("kidney",),
+    "unet-tumor": ("tumor",),
+}
+DRAWING_PLANES = 3  # neighboring planes that a network that draws is shown, of which it draws the middle one
+
+
+def draws(model: str) -> bool:
+    """True for a network that draws, false for one that tells subtypes apart."""
+    return model in DRAWING_NETWORKS
+
+
+def outputs_of(model: str, n_subtypes: int) -> int:
+    """How many values a network gives: of each case, or with the background of each pixel."""
+    return len(DRAWING_NETWORKS[model]) + 1 if draws(model) else n_subtypes
+
+
+def channels_of(model: str, phases: tuple[str, ...]) -> int:
+    """How many slices a network is shown at once."""
+    return DRAWING_PLANES if draws(model) else max(len(phases_of(model, phases)), 1)
+
+
 def phases_of(model: str, phases: tuple[str, ...]) -> tuple[str, ...]:
     """The phases that a network is shown, in order; none for one that sees the chosen series."""
     return phases if model in PHASE_NETWORKS else ()

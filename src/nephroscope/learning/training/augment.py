@@ -41,8 +41,8 @@ def draw_augmentation(n_slices: int, rng: np.random.Generator) -> Draw:
 
 
 def augment(hu: Tensor, draw: Draw) -> Tensor:
-    """Apply a draw to HU slices (N, 1, H, W); beyond the edge the last pixel goes on."""
-    turned = _turn(hu, draw)
+    """Apply a draw to HU slices (N, C, H, W); beyond the edge the last pixel goes on."""
+    turned = turn(hu, draw)
     blurred = draw.blur_sigma_px > 0
     if bool(blurred.any()):
         chosen = blurred.nonzero().flatten().to(hu.device)
@@ -50,18 +50,19 @@ def augment(hu: Tensor, draw: Draw) -> Tensor:
     return turned + draw.shift_hu.to(hu.device).view(-1, 1, 1, 1)
 
 
-def _turn(hu: Tensor, draw: Draw) -> Tensor:
+def turn(hu: Tensor, draw: Draw, mode: str = "bilinear") -> Tensor:
+    """Rotate and flip a batch (N, C, H, W); labels take the mode ``nearest``."""
     angle = draw.rotation_deg * (math.pi / 180)
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     across = torch.stack([cos * draw.flip_columns, -sin * draw.flip_rows, zero], dim=1)
     down = torch.stack([sin * draw.flip_columns, cos * draw.flip_rows, zero], dim=1)
     matrices = torch.stack([across, down], dim=1).to(hu.device)  # (N, 2, 3)
     grid = functional.affine_grid(matrices, list(hu.shape), align_corners=False)
-    return functional.grid_sample(hu, grid, padding_mode="border", align_corners=False)
+    return functional.grid_sample(hu, grid, mode=mode, padding_mode="border", align_corners=False)
 
 
 def _blur(hu: Tensor, sigma_px: Tensor) -> Tensor:
-    """Gaussian blur of each slice (N, 1, H, W) by its own sigma, as two passes of a line."""
+    """Gaussian blur of each slice (N, C, H, W) by its own sigma, as two passes of a line."""
     offsets = torch.arange(-_REACH_PX, _REACH_PX + 1, device=hu.device)
     line = torch.exp(-0.5 * (offsets / sigma_px[:, None]) ** 2)  # (N, 2 * reach + 1)
     line = line / line.sum(dim=1, keepdim=True)

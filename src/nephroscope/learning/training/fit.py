@@ -72,7 +72,7 @@ class FitState:
 
 @dataclass(frozen=True, kw_only=True)
 class FoldTask:
-    """What is to be learnt: slices, settings and device of one fold, and the rules of its epochs."""
+    """What is to be learned: slices, settings and device of one fold, and the rules of its epochs."""
 
     fold: int
     train: LabelledSlices
@@ -90,7 +90,7 @@ class FoldTask:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of what is learnt from and how; a fit may be given more epochs."""
+        """Digest of what is learned from and how; a fit may be given more epochs."""
         how = {name: value for name, value in asdict(self.config).items() if name != "epochs"}
         return digest_of(
             [self.fold, self.n_subtypes, self.train.rows.tolist(), self.train.labels.tolist(), how]
@@ -128,6 +128,34 @@ class FoldTask:
     def gain(self) -> float:
         """What the learning rate of the settings is multiplied by."""
         return 1.0
+
+    def vary(self, hu: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """A batch as it is trained on: phases taken away, and what augmentation makes of it."""
+        if hu.shape[1] > 1:
+            hu = drop_phases(hu, rng)
+        if self.config.augmentation:
+            hu = augment(hu, draw_augmentation(len(hu), rng))
+        return hu, labels
+
+    def loss_weights(self) -> Tensor | None:
+        """What the loss weighs the subtypes with."""
+        return class_weights(self)
+
+    def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        """What a step makes smaller."""
+        return functional.cross_entropy(logits.float(), labels, weight=weights)
+
+    def hits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Correct answers and slices by subtype, (2, n_subtypes)."""
+        return count_hits(logits, labels, self.n_subtypes)
+
+    def validate(self, network: SubtypeNetwork) -> tuple[float, Tensor]:
+        """Loss and hits on the validation part."""
+        return validate(self, network)
+
+    def has_converged(self, state: FitState) -> bool:
+        """True when it learned more than chance."""
+        return converged(state.history, self.n_subtypes)
 
     def pull(self, network: SubtypeNetwork) -> None:
         """Called in each step between the gradient and the optimizer, which may be pulled elsewhere."""
@@ -173,23 +201,19 @@ def epoch_steps(task: FoldTask, state: FitState) -> Iterator[None]:
     started, number = time.monotonic(), len(state.history) + 1
     rng = task.rng(number)
     torch.manual_seed(int(rng.integers(2**63)))  # dropout
-    batches, weights = task.batches(rng), class_weights(task)
+    batches, weights = task.batches(rng), task.loss_weights()
     losses, hits, rate = [], torch.zeros(2, task.n_subtypes), 0.0
     state.network.train()
     for chosen in batches:
-        hu, labels = task.train.load(chosen, task.device)
-        if hu.shape[1] > 1:
-            hu = drop_phases(hu, rng)
-        if task.config.augmentation:
-            hu = augment(hu, draw_augmentation(len(hu), rng))
+        hu, labels = task.vary(*task.train.load(chosen, task.device), rng)
         rate = set_learning_rate(task, state, len(batches))
         loss, logits = train_step(task, state, hu, labels, weights)
         losses.append(loss)
-        hits += count_hits(logits, labels, task.n_subtypes)
+        hits += task.hits(logits, labels)
         yield
     if task.config.recipe == "default" and state.step < SETTLED_STEPS:
         measure_batch_norm(task, state.network)
-    validation_loss, validation_hits = validate(task, state.network)
+    validation_loss, validation_hits = task.validate(state.network)
     epoch = Epoch(
         epoch=number,
         train_loss=task.mean_loss(losses, [len(chosen) for chosen in batches]),
@@ -211,7 +235,7 @@ def train_step(
         settle_batch_norm(state.network, state.step)
     with torch.autocast(task.device.type, task.dtype, enabled=task.dtype != torch.float32):
         logits = state.network(hu)
-    loss = functional.cross_entropy(logits.float(), labels, weight=weights)
+    loss = task.loss(logits, labels, weights)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     task.pull(state.network)

@@ -19,7 +19,8 @@ from nephroscope.base.machine import memory_kept
 from nephroscope.base.progress import counting
 from nephroscope.base.version import __version__
 from nephroscope.learning.networks.onnx_file import REFERENCE_SLICES
-from nephroscope.learning.networks.table import phases_of
+from nephroscope.learning.networks.table import draws, outputs_of, phases_of
+from nephroscope.learning.planes import open_planes
 from nephroscope.learning.run_files import (
     METRICS,
     MODEL,
@@ -38,9 +39,10 @@ from nephroscope.learning.training.device import (
     threads,
     training_device,
 )
-from nephroscope.learning.training.fit import Epoch, FitState, FoldTask, converged
+from nephroscope.learning.training.drawing import drawing_spec, drawing_task
+from nephroscope.learning.training.fit import Epoch, FitState, FoldTask
 from nephroscope.learning.training.speed import choose_compute, precision_of
-from nephroscope.records import Fold, TrainConfig
+from nephroscope.records import Fold, SliceSpec, TrainConfig
 from nephroscope.study.snapshot import Snapshot
 from nephroscope.study.split import save_split
 
@@ -76,12 +78,19 @@ class FoldFile:
 
 
 def run_digests(snapshot: Snapshot, config: TrainConfig) -> dict[str, str]:
-    """Digests of what a run is made from: cohort, slices and configuration."""
+    """Digests of what a run is made from: cohort, slices and configuration; of one that draws also its planes."""
+    planes = {"planes": open_planes(snapshot).digest} if draws(config.model) else {}
     return {
         "cohort": snapshot.cohort.label_digest,
         "slices": snapshot.slices.digest,
         "config": config.digest,
+        **planes,
     }
+
+
+def seen_by(snapshot: Snapshot, config: TrainConfig) -> SliceSpec:
+    """What a network of a study is shown: the slices, or the patches of one that draws."""
+    return drawing_spec(snapshot, config) if draws(config.model) else snapshot.slices.spec
 
 
 def open_run_folder(folder: Path, snapshot: Snapshot, config: TrainConfig, at_once: bool = False) -> Compute:
@@ -114,7 +123,8 @@ def open_run_folder(folder: Path, snapshot: Snapshot, config: TrainConfig, at_on
     tasks = [fold_task(snapshot, config, fold) for fold in snapshot.split.folds]
     n_slices = max(sum(map(len, task.batches(task.rng(0)))) for task in tasks) * config.epochs
     n_folds = len(tasks) if at_once else 1
-    compute = choose_compute(config, len(snapshot.cohort.subtypes), snapshot.slices.spec, n_slices, n_folds)
+    n_outputs = outputs_of(config.model, len(snapshot.cohort.subtypes))
+    compute = choose_compute(config, n_outputs, seen_by(snapshot, config), n_slices, n_folds)
     environment = {
         "format": FORMAT,
         "nephroscope": __version__,
@@ -272,6 +282,8 @@ def fold_task(
         StudyError: It has fewer than two training slices.
     """
     compute = compute or Compute(threads=1)
+    if draws(config.model):
+        return drawing_task(snapshot, config, fold, compute)
     phases = phases_of(config.model, snapshot.slices.spec.phases)
     train, validation = fold_slices(snapshot.slices, snapshot.cohort, fold, phases)
     if len(train) < 2:
@@ -298,7 +310,7 @@ def _train_fold(
     path: Path, task: FoldTask, snapshot: Snapshot, after_epoch: Callable[[int, int], None]
 ) -> None:
     """Train one fold, going on at its checkpoint; ``after_epoch`` is given its index and how many epochs are left."""
-    state = first_state(task, snapshot.slices.spec)
+    state = first_state(task, seen_by(snapshot, task.config))
     for epoch in fit_in_folder(path, task, state):
         if epoch is None:
             continue
@@ -321,7 +333,7 @@ def finish_fold(path: Path, task: FoldTask, state: FitState, snapshot: Snapshot)
     exported = export_best(path, task, state, shown)
     trained = FoldFile(
         index=task.fold,
-        converged=converged(state.history, task.n_subtypes),
+        converged=task.has_converged(state),
         best=state.best,
         n_train_slices=len(task.train),
         n_validation_slices=len(task.validation),

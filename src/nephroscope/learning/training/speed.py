@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional
 
 from nephroscope.base.machine import memory_kept, memory_of_machine
-from nephroscope.learning.networks.networks import build_network, only_shapes
+from nephroscope.learning.networks.networks import only_shapes
 from nephroscope.learning.networks.phases import network_of
-from nephroscope.learning.networks.table import encoder_of, phases_of
+from nephroscope.learning.networks.table import channels_of, encoder_of, phases_of
 from nephroscope.learning.run_files import Compute, Precision
 from nephroscope.learning.training.device import compute_dtype, training_device
 from nephroscope.learning.training.fit import LAYOUTS
@@ -127,12 +127,13 @@ def memory_of_fit(config: TrainConfig, n_subtypes: int, spec: SliceSpec) -> int:
     What every layer gives for a batch, twice (a gradient each), four times the weights, and the libraries.
     """
     with only_shapes():
-        network = build_network(encoder_of(config.model), n_subtypes, spec, config.recipe, width=config.width)
+        encoder = encoder_of(config.model)
+        network = network_of(encoder, n_subtypes, spec, config.recipe, width=config.width)
         given: list[int] = []
         for layer in network.modules():
             if not list(layer.children()) and not getattr(layer, "inplace", False):
                 layer.register_forward_hook(lambda _layer, _inputs, output: given.append(output.numel()))
-        network(torch.zeros(2, 1, spec.size_px, spec.size_px))
+        network(torch.zeros(2, channels_of(encoder, ()), spec.size_px, spec.size_px))
     values = sum(given) // 2 * config.batch_size * max(len(phases_of(config.model, spec.phases)), 1)
     return BYTES_OF_LIBRARIES + 4 * (2 * values + 4 * sum(w.numel() for w in network.parameters()))
 
@@ -157,8 +158,8 @@ class _Trial:
         network = network_of(config.model, n_subtypes, spec, config.recipe, width=config.width)
         self.network = network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(self.network.parameters(), config.learning_rate, fused=True)
-        n_phases = max(len(phases_of(config.model, spec.phases)), 1)
-        self.hu = torch.zeros(n, n_phases, spec.size_px, spec.size_px, device=self.device)
+        channels = channels_of(config.model, spec.phases)
+        self.hu = torch.zeros(n, channels, spec.size_px, spec.size_px, device=self.device)
         self.labels = torch.arange(n, device=self.device) % n_subtypes
 
     def step(self) -> None:
@@ -166,6 +167,8 @@ class _Trial:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             logits = self.network(self.hu)
         self.optimizer.zero_grad(set_to_none=True)
-        functional.cross_entropy(logits.float(), self.labels).backward()  # type: ignore[no-untyped-call]
+        pixels = logits.shape[2:]  # of a network that draws
+        labels = self.labels.reshape(-1, *(1 for _ in pixels)).expand(-1, *pixels)
+        functional.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         float(logits.detach().sum())  # waits for the device

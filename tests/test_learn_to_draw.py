@@ -1,5 +1,6 @@
 """A network that learns to draw from the study's own ROIs: planes, patches, Dice, the whole way, what is refused."""
 
+import csv
 import json
 import shutil
 from dataclasses import replace
@@ -29,7 +30,8 @@ from nephroscope.segmenters.bundle import open_drawing_bundle, read_drawing_bund
 from nephroscope.segmenters.planes import draw_labels, make_planes, planes_digest, planes_of_mask
 from nephroscope.segmenters.tool import tool_of
 from nephroscope.study.snapshot import take_snapshot
-from small_study import make_study
+from phantoms import write_nifti
+from small_study import geometry, make_study
 from tiny_bundle import make_bundle
 
 CONFIG = TrainConfig(
@@ -351,11 +353,28 @@ def test_a_changed_network_or_what_was_drawn_again_is_refused(trained, tmp_path)
         store.read(store.cts[0])
 
 
+def with_kidneys(study):
+    """Give every case a mask of a kidney next to its tumor, in the column organs of series.csv."""
+    root = study.folder.root
+    mask = np.zeros((6, 24, 24), np.uint8)
+    mask[:5, 6:18, 2:9] = 1
+    (root / "organs").mkdir()
+    write_nifti(mask, root / "organs" / "kidney_left.nii.gz", geometry().affine)
+    with (root / "series.csv").open(newline="") as file:
+        rows = [row | {"organs": "organs"} for row in csv.DictReader(file)]
+    with (root / "series.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, rows[0].keys())
+        table.writeheader()
+        table.writerows(rows)
+    return Study(root)
+
+
 def test_stopped_after_an_epoch_and_resumed_ends_with_the_same_weights(tmp_path, monkeypatch):
-    study = make_study(tmp_path / "study", 6)
+    """Of a network that draws kidneys and tumors; each patient counts, also of a fold that found nothing."""
+    study = with_kidneys(make_study(tmp_path / "study", 6))
     study.cut_slices()
     study.make_split(folds=2)
-    config = replace(CONFIG, epochs=2)
+    config = replace(CONFIG, model="unet", epochs=2)
     whole = train_drawing(take_snapshot(study.folder.root), config, "whole")
 
     def stop(state, path):
@@ -366,9 +385,22 @@ def test_stopped_after_an_epoch_and_resumed_ends_with_the_same_weights(tmp_path,
         patch.setattr("nephroscope.learning.training.checkpoint.save_checkpoint", stop)
         with pytest.raises(KeyboardInterrupt):
             study.train_segmenter(config, "parts")
-    assert run(["train", str(study.folder.root), "--task", "segment", "--resume"]) == 0
+    parts = {part.name: part for part in study.status().parts}
+    assert parts["segmenter parts"].state == "interrupted"
+    assert "--task segment --resume --name parts" in parts["segmenter parts"].detail
+    resumed = study.train_segmenter(resume=True)
     for fold in (0, 1):
         places = [study.folder.root / "segmenters" / name / f"fold-{fold}" for name in ("whole", "parts")]
         one, two = [(place / "weights.safetensors").read_bytes() for place in places]
         assert one == two
-    assert whole.digests.planes == study.segmenter("parts").record.digests.planes
+    assert whole.digests.planes == resumed.record.digests.planes
+    found = resumed.evaluate()
+    assert found.n_patients == 6
+    assert [len(found.patients[label]) for label in ("kidney", "tumor")] == [6, 6]
+    store = prepare_planes(study.snapshot)
+    assert {int(label) for ct in store.cts for label in np.unique(store.read(ct)[1])} == {0, 1, 2}
+    kidney = np.zeros((6, 24, 24), np.uint8)
+    kidney[0] = 1
+    write_nifti(kidney, study.folder.root / "organs" / "kidney_left.nii.gz", geometry().affine)
+    with pytest.raises(StudyError, match="planes"):
+        resumed.evaluate()

@@ -25,6 +25,7 @@ REASONS = {
     r"^federate ": "needs several hospitals; test_federated_training.py goes the whole way",
     r"--facts|--size-mm|fusion": "needs ten patients of each subtype with facts; test_fusion.py, test_facts.py",
     r"my-program": "needs a program that draws; test_segment.py, test_proposals.py",
+    r"--task segment|unet-tumor|my-drawer": "trains a network that draws; test_learn_to_draw.py",
     r"--phases|^rois transfer| phases( |$)|--series": "needs several phases; test_several_phases.py",
     r"--primary": "needs a network that converged; test_compare.py",
     r"--ray": "needs a Ray cluster",

@@ -55,12 +55,12 @@ class DrawingRun:
     def tested(self) -> Iterator[tuple[int, DrawnCT]]:
         """Each CT that can be drawn by a network that did not see its patient, with the fold of that network.
 
-        Held-out cases, which no network saw, are drawn by all together: `ALL_FOLDS`.
+        A fold that found next to nothing draws its test part too: its patients count. Held-out cases, which no
+        network saw, are drawn by all that can be exported together: `ALL_FOLDS`.
         """
-        usable, folds = exported_folds(self.folder), self.snapshot.split.folds
+        folds = self.snapshot.split.folds
         for fold in folds:
-            if fold.index in usable:
-                yield from ((fold.index, ct) for ct in self.store.of_cases(fold.test, self.labels))
+            yield from ((fold.index, ct) for ct in self.store.of_cases(fold.test, self.labels))
         tested = frozenset[str]().union(*(fold.test for fold in folds))
         for ct in self.store.of_cases(self.snapshot.split.holdout - tested, self.labels):
             yield ALL_FOLDS, ct

@@ -263,6 +263,7 @@ def _scale(fields: Any, where: str) -> tuple[float | None, float | None]:
     return slope, shift
 
 
+@np.errstate(invalid="ignore")  # a damaged number may be a NaN that cannot even be cast without a warning
 def _affine(header: _Header, name: str) -> tuple[Affine, tuple[Finding, ...]]:
     """The affine of the header, in its own units, and findings about it.
 

@@ -16,6 +16,7 @@ from nephroscope.clinic.bundle import open_bundle
 from nephroscope.clinic.bundle_file import content_digest
 from nephroscope.imaging.masks.write import write_volume
 from nephroscope.imaging.nifti import read_nifti
+from nephroscope.learning import planes
 from nephroscope.learning.engine.drawing_runs import chosen_network, train_drawing
 from nephroscope.learning.networks.networks import count_parameters
 from nephroscope.learning.networks.unet import UNet
@@ -367,6 +368,48 @@ def with_kidneys(study):
         table.writeheader()
         table.writerows(rows)
     return Study(root)
+
+
+def test_a_ct_or_its_kidneys_that_could_not_be_read_are_told_and_tried_again(tmp_path, monkeypatch):
+    study = make_study(tmp_path / "study", 4)
+    study.cut_slices()
+    study = with_kidneys(study)
+    real, read = planes.organs_of, type(study.snapshot).read_case
+
+    def no_organs(case, volume):
+        if case.case_id == "c00":
+            raise OSError(5, "Input/output error")
+        return real(case, volume)
+
+    def no_ct(snapshot, case):
+        if case.case_id == "c01":
+            raise OSError(5, "Input/output error")
+        return read(snapshot, case)
+
+    with monkeypatch.context() as away:
+        away.setattr(planes, "organs_of", no_organs)
+        away.setattr(type(study.snapshot), "read_case", no_ct)
+        store = prepare_planes(study.snapshot)
+    assert {(one.code, one.case_id) for one in store.findings} == {
+        ("organs-unreadable", "c00"),
+        ("unreadable", "c01"),
+    }
+    assert (len(store.cts), sum(ct.kidneys for ct in store.cts)) == (3, 2)
+    again = prepare_planes(study.snapshot)
+    assert (again.findings, len(again.cts), sum(ct.kidneys for ct in again.cts)) == ((), 4, 4)
+
+
+def test_a_full_disk_is_no_ct_that_cannot_be_read(tmp_path, monkeypatch):
+    study = make_study(tmp_path / "study", 2)
+    study.cut_slices()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(planes.np, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        prepare_planes(study.snapshot)
+    assert not (study.folder.root / "planes" / "planes.json").exists()
 
 
 def test_stopped_after_an_epoch_and_resumed_ends_with_the_same_weights(tmp_path, monkeypatch):

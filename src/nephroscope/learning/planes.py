@@ -5,7 +5,7 @@ it, and planes.json after all, so an interrupted preparation goes on where it st
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import NephroscopeError, RoiError, StudyError
 from nephroscope.base.files import digest_of, file_digest, replacing
 from nephroscope.base.progress import track
-from nephroscope.base.text import counted_noun, shell_line
+from nephroscope.base.text import shell_line
 from nephroscope.records import ChosenCase, Finding, warning
 from nephroscope.records.planes import PlaneSpec
 from nephroscope.regions.organs import organs_of
@@ -77,6 +77,11 @@ class PlaneStore:
     refused: tuple[Finding, ...]
     digest: str
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What could not be read: cases, or the organs of a CT."""
+        return (*self.refused, *(one for ct in self.cts for one in ct.findings))
+
     def read(self, ct: DrawnCT) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
         """HU and labels (N, H, W) of a CT, read from the disk where they are used.
 
@@ -128,16 +133,23 @@ def prepare_planes(snapshot: Snapshot) -> PlaneStore:
         StudyError: No case has a CT volume with an ROI.
     """
     found = _kept(snapshot)
-    if found is not None:
-        return found
+    if found is not None and not found.findings:
+        return found  # what could not be read may be there by now
     source, spec, folder = _source(snapshot), spec_of(snapshot), snapshot.folder.root / FOLDER
     groups = _by_ct(snapshot)
     cts, refused = [], []
     for cases in track(groups, "reading what was drawn", "CT", len(groups)):
+        name = digest_of([source, [case.case_id for case in cases]])
+        there = _kept_ct(folder, name)
+        if there is not None:
+            cts.append(there)
+            continue
         try:
-            cts.append(_prepared(snapshot, cases, spec, folder, source))
+            read = _read(snapshot, cases, spec)
         except (NephroscopeError, OSError) as error:
             refused.append(_refusal(cases[0], error))
+            continue
+        cts.append(_written(read, cases, folder, name))
     if not cts:
         raise StudyError(
             where="study",
@@ -190,16 +202,26 @@ def _by_ct(snapshot: Snapshot) -> list[list[ChosenCase]]:
     return [*groups.values()]
 
 
-def _prepared(
-    snapshot: Snapshot, cases: Sequence[ChosenCase], spec: PlaneSpec, folder: Path, source: str
-) -> DrawnCT:
-    case_ids = tuple(case.case_id for case in cases)
-    name = digest_of([source, case_ids])
+def _kept_ct(folder: Path, name: str) -> DrawnCT | None:
+    """A CT whose planes are there, with all that was drawn on it."""
     array, record = folder / f"{name}.npy", folder / f"{name}.json"
-    if record.is_file() and array.is_file():
-        kept = read_document(record, DrawnCT, FORMAT, "remove the folder planes, and train again")
-        if kept.content == file_digest(array):
-            return kept
+    if not (record.is_file() and array.is_file()):
+        return None
+    kept = read_document(record, DrawnCT, FORMAT, "remove the folder planes, and train again")
+    return kept if kept.content == file_digest(array) and not kept.findings else None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Planes:
+    """HU and labels (N, H, W) of a CT, and what is to be said of it."""
+
+    hu: npt.NDArray[np.int16]
+    labels: npt.NDArray[np.int16]
+    kidneys: bool
+    findings: tuple[Finding, ...]
+
+
+def _read(snapshot: Snapshot, cases: Sequence[ChosenCase], spec: PlaneSpec) -> _Planes:
     each = [snapshot.read_case(case) for case in cases]
     volume = each[0][0]
     tumor = np.logical_or.reduce([roi.voxels for _, roi in each])
@@ -208,25 +230,31 @@ def _prepared(
         kidney = organs_of(cases[0], volume).get("kidney")
     except (RoiError, OSError) as error:
         kidney, said = None, str(error) if isinstance(error, RoiError) else type(error).__name__
-        findings = (warning("organs-unreadable", f"its kidneys cannot be read: {said}", case_id=case_ids[0]),)
+        text = f"its kidneys cannot be read: {said}"
+        findings = (warning("organs-unreadable", text, case_id=cases[0].case_id),)
     hu = make_planes(volume, spec)
     labels = np.zeros_like(hu)
     if kidney is not None:
         labels[planes_of_mask(kidney, volume, spec)] = KIDNEY
     labels[planes_of_mask(tumor, volume, spec)] = TUMOR
+    return _Planes(hu=hu, labels=labels, kidneys=kidney is not None, findings=findings)
+
+
+def _written(read: _Planes, cases: Sequence[ChosenCase], folder: Path, name: str) -> DrawnCT:
+    array, hu = folder / f"{name}.npy", read.hu
     with replacing(array) as temporary, temporary.open("wb") as file:
-        np.save(file, np.stack([hu, labels]))
+        np.save(file, np.stack([hu, read.labels]))
     ct = DrawnCT(
         name=name,
         patient_id=cases[0].patient_id,
-        case_ids=case_ids,
+        case_ids=tuple(case.case_id for case in cases),
         shape=(hu.shape[0], hu.shape[1], hu.shape[2]),
-        kidneys=kidney is not None,
+        kidneys=read.kidneys,
         digest=planes_digest(hu),
         content=file_digest(array),
-        findings=findings,
+        findings=read.findings,
     )
-    save_document(record, ct, FORMAT)
+    save_document(folder / f"{name}.json", ct, FORMAT)
     return ct
 
 
@@ -234,14 +262,6 @@ def kidneys_of(store: PlaneStore) -> Mapping[bool, int]:
     """Number of CTs with masks of the kidneys, and without."""
     n = sum(ct.kidneys for ct in store.cts)
     return {True: n, False: len(store.cts) - n}
-
-
-def patients_in(cts: Sequence[DrawnCT]) -> Iterator[tuple[str, list[DrawnCT]]]:
-    """The CTs of each patient, in order."""
-    found: dict[str, list[DrawnCT]] = defaultdict(list)
-    for ct in cts:
-        found[ct.patient_id].append(ct)
-    yield from sorted(found.items())
 
 
 def _refusal(case: ChosenCase, error: NephroscopeError | OSError) -> Finding:
@@ -262,10 +282,3 @@ def _damaged(where: str, found: str) -> StudyError:
         found=found,
         remedy="remove the folder planes",
     )
-
-
-def told_cts(store: PlaneStore) -> str:
-    """Number of CTs and patients, and of those with kidneys."""
-    n_patients = len({ct.patient_id for ct in store.cts})
-    whole = f"{counted_noun(len(store.cts), 'CT')} of {counted_noun(n_patients, 'patient')}"
-    return f"{whole}, {kidneys_of(store)[True]} with masks of the kidneys"

@@ -22,7 +22,7 @@ from nephroscope.clinic.network_file import check_network
 from nephroscope.clinic.session import NetworkSession
 from nephroscope.records import CTVolume, Estimate, VolumeGeometry
 from nephroscope.records.planes import PlaneSpec
-from nephroscope.segmenters.planes import draw_labels, make_planes, planes_digest, with_neighbors
+from nephroscope.segmenters.planes import MULTIPLE, draw_labels, make_planes, planes_digest, with_neighbors
 
 FORMAT = 1
 MORE_OPERATORS = frozenset(("ConvTranspose",))
@@ -219,7 +219,7 @@ def volume_of(hu: npt.NDArray[np.int16], spacing_mm: tuple[float, ...]) -> CTVol
 
 def middle_of(planes: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
     """The middle plane with its neighbors, (1, 3, H, W), cut to a size that a network takes."""
-    height, width = (n // 16 * 16 for n in planes.shape[1:])
+    height, width = (n // MULTIPLE * MULTIPLE for n in planes.shape[1:])
     return with_neighbors(planes[:, :height, :width], [len(planes) // 2])
 
 

@@ -18,10 +18,10 @@ from nephroscope.questions.evaluation.proposals import SIZES, ComparedPatient, f
 from nephroscope.records import ChosenCase, CTVolume, Estimate, EvaluationConfig, Finding, note, warning
 from nephroscope.regions.detection import detect
 from nephroscope.regions.organs import Organs, organs_of
+from nephroscope.regions.surface import TOLERANCE_MM
 from nephroscope.study.artifact import Artifact
 
 FORMAT, FILE = 1, "drawings.json"
-TOLERANCE_MM = 2.0  # of the surface Dice
 ENOUGH_CTS = 125  # after which the Dice of tumors hardly rises
 LITERATURE = {
     "tumor": "in the literature, two people agree to a Dice of 0.92, the winner of KiTS19 reached 0.85, and the Dice "
@@ -167,7 +167,7 @@ def _compared(run: DrawingRun, networks: list[NetworkSession], ct: DrawnCT) -> d
     cases = [by_id[name] for name in ct.case_ids]
     each = [run.snapshot.read_case(case) for case in cases]
     volume, tumor = each[0][0], np.logical_or.reduce([roi.voxels for _, roi in each])
-    organs = _organs(cases[0], volume)
+    organs = organs_of(cases[0], volume) if "kidney" in run.labels else _organs(cases[0], volume)
     drawn = run.draw(networks, ct, volume)
     truth = {"tumor": tumor}
     if "kidney" in organs:
@@ -206,14 +206,16 @@ def _seconds_per_epoch(run: DrawingRun) -> float:
 def _findings(run: DrawingRun) -> tuple[Finding, ...]:
     """What is to be known about what it learned from."""
     cts = run.store.of_cases(frozenset(run.snapshot.cohort.by_id), run.labels)
-    found = []
+    found: list[Finding] = []
     if "tumor" in run.labels and len(cts) < ENOUGH_CTS:
         text = (
             f"it learned from at most {counted_noun(len(cts), 'CT')}; in the literature, the Dice of tumors rises "
             f"up to some {ENOUGH_CTS}"
         )
         found.append(warning("segment-few-cases", text))
-    if left_out := len(run.store.cts) - len(cts):
+    found += run.store.findings
+    unread = sum(bool(ct.findings) for ct in run.store.cts) if "kidney" in run.labels else 0
+    if left_out := len(run.store.cts) - len(cts) - unread:
         text = f"{counted_noun(left_out, 'CT')} without masks of the kidneys took no part"
         found.append(note("segment-no-kidneys", text))
     lost = [str(fold.index) for fold in load_run(run.folder).folds if not fold.converged]

@@ -154,8 +154,37 @@ def test_an_odd_answer_ends_a_visit_without_harm(ends, told):
     coordinator, sites = ends
     before = coordinator.store.names()
     sites["east"].answer = lambda ask: told
-    assert len(meet(coordinator, sites["east"])) < 20
+    messages = meet(coordinator, sites["east"])
+    assert len(messages) < 20
+    assert {"do": "done"} not in messages
     assert coordinator.store.names() == before
+
+
+def test_a_visit_is_done_only_when_all_is_there(ends):
+    coordinator, sites = ends
+    end = sites["east"]
+    put(end, 1)
+    end.done, whole = False, end.answer
+    for lost in ("list", "read", "write"):
+        end.answer = lambda ask, lost=lost: {} if ask["do"] == lost else whole(ask)
+        meet(coordinator, end)
+        assert not end.done
+    end.answer = whole
+    meet(coordinator, end)
+    assert end.done
+    assert not end.refused
+
+
+def test_a_site_is_told_once_why_an_archive_was_not_taken(ends):
+    coordinator, sites = ends
+    path = put(sites["west"], 1)
+    path.write_bytes(path.read_bytes()[:-40] + bytes(40))
+    for _ in range(2):
+        meet(coordinator, sites["west"])
+    assert sites["west"].refused
+    assert sites["west"].done
+    (said,) = [words for words in sites["west"].said if "did not take" in words]
+    assert path.name in said
 
 
 def test_the_gate_lets_sites_reach_the_fleet_only():

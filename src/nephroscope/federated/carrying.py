@@ -1,7 +1,7 @@
 """What either end of a way by messages asks and answers: archives in pieces, each proved before it is kept.
 
-No message says what to do beyond "list", "read", "write" and "done", and no name but that of an archive of this group
-opens a file.
+No message says what to do beyond "list", "read", "write", "refused" and "done", and no name but that of an archive
+of this group opens a file.
 """
 
 import functools
@@ -22,6 +22,7 @@ HEADER = "x-nephroscope"  # header of the calls of the coordinator's own process
 PIECE = 2**20  # bytes of an archive in a message
 Ask = dict[str, Any]  # strings, numbers, bytes, and lists of strings or numbers
 Visit = Generator[Ask, Ask, None]
+Part = Generator[Ask, Ask, bool]  # of a visit; True where there is nothing left to do
 Say = Callable[[str], None]
 
 
@@ -51,18 +52,24 @@ def piece_of(path: Path, begin: int) -> bytes:
 
 @dataclass(eq=False)
 class SiteEnd:
-    """What a site answers: which archives it approved, pieces of them, and takes those of the coordinator."""
+    """What a site answers: which archives it approved, pieces of them, and takes those of the coordinator.
+
+    ``done`` is true after a visit to its end, ``refused`` where either end did not take an archive.
+    """
 
     place: SitePlace
     store: Store
     say: Say
     done: bool = False
+    refused: bool = False
+    noted: set[str] = field(default_factory=set)
 
     def answer(self, ask: Mapping[str, Any]) -> Ask:
         """Answer one request; anything else is refused."""
         try:
             return self._answer(str(ask.get("do")), ask)
         except RefusedError as error:
+            self.refused = True
             self.say(f"refused {str(ask.get('name'))[:110]!r}: {error}")
             return {"refused": str(error)}
 
@@ -77,6 +84,9 @@ class SiteEnd:
             }
         if do == "done":
             self.done = True
+            return {}
+        if do == "refused":
+            self._note(str(ask.get("name")), str(ask.get("why")))
             return {}
         name, begin = str(ask.get("name")), _number(ask, "begin")
         if do == "read" and name in own:
@@ -94,6 +104,13 @@ class SiteEnd:
                     self.say(f"received {name}")
             return {"bytes": begun}
         raise RefusedError(400, "no such request")
+
+    def _note(self, name: str, why: str) -> None:
+        self.refused = True
+        words = f"the coordinator did not take {name[:110]!r}: {why[:300]!r}"
+        if words not in self.noted:  # a visit comes every few seconds
+            self.noted.add(words)
+            self.say(words)
 
 
 def _number(ask: Mapping[str, Any], name: str) -> int:
@@ -121,31 +138,37 @@ class CoordinatorEnd:
         plan = self.place.plan
         self._give_up(site)
         listed = yield {"do": "list"}
+        whole = "names" in listed
         names = {archive_name(plan.name, step, site) for step in range(plan.figures + 1)}
         rows = zip(*(_list(listed.get(key)) for key in ("names", "digests", "sizes")), strict=False)
         for name, digest, size in rows:
             if name in names and isinstance(size, int):
-                yield from self._fetch(site, str(name), str(digest), size)
+                whole &= yield from self._fetch(site, str(name), str(digest), size)
         for name, path in own_archives(self.store, plan, COORDINATOR).items():
-            yield from self._hand(site, name, path)
-        yield {"do": "done"}
+            whole &= yield from self._hand(site, name, path)
+        if whole:
+            yield {"do": "done"}
 
-    def _fetch(self, site: str, name: str, digest: str, size: int) -> Visit:
+    def _fetch(self, site: str, name: str, digest: str, size: int) -> Part:
+        """Fetch an archive, or say why it is not taken; False where the site did not give all of it."""
         try:
             there, begun = (self.store.archives / name).exists(), self.store.begun(name, digest)
             while not there:
                 answer = yield {"do": "read", "name": name, "begin": begun}
                 piece = answer.get("piece")
                 if not isinstance(piece, bytes) or not (piece or begun == size):
-                    return
+                    return False
                 self.store.take(name, digest, begun, size, piece)
                 begun, there = begun + len(piece), begun + len(piece) >= size
                 if there:
                     self.say(f"received {name}")
         except RefusedError as error:
             self._note(f"refused {name} of {site}: {error}")
+            yield {"do": "refused", "name": name, "why": str(error)}
+        return True
 
-    def _hand(self, site: str, name: str, path: Path) -> Visit:
+    def _hand(self, site: str, name: str, path: Path) -> Part:
+        """Hand an archive over; False where the site neither has all of it nor refused it."""
         size, digest, begun = path.stat().st_size, digest_of(path), 0
         request = {"do": "write", "name": name, "digest": digest, "size": size}
         answer = yield {**request, "begin": size, "piece": b""}  # asks how much is there
@@ -155,6 +178,8 @@ class CoordinatorEnd:
                 break
         if "refused" in answer:
             self._note(f"{site} refused {name}: {str(answer['refused'])[:300]}")
+            return True
+        return bool(answer.get("bytes", -1) == size)
 
     def _give_up(self, site: str) -> None:
         """Make room for an archive that is made again, after `aggregate` refused the one that is here."""

@@ -7,6 +7,7 @@ The only file that imports flwr; it is Apache-2.0, and the extra `flower` has th
 """
 
 import contextlib
+import errno
 import functools
 import hashlib
 import importlib
@@ -62,9 +63,8 @@ def _flwr(name: str) -> Any:
 
 
 def _no_flower(where: str, remedy: str) -> GroupError:
-    return GroupError(
-        where=where, expected="a group whose archives pass through Flower", found="another", remedy=remedy
-    )
+    expected = "a group whose archives pass through Flower"
+    return GroupError(where=where, expected=expected, found="another", remedy=remedy)
 
 
 # The site
@@ -75,7 +75,7 @@ def carry_at_site(place: SitePlace, say: Say, once: bool = False) -> None:
 
     Raises:
         GroupError: The invitation names no Flower, or flwr is not installed; or, with ``once``, the coordinator
-            cannot be reached.
+            cannot be reached, or an archive was refused.
     """
     invitation = place.invitation
     if not invitation.flower:
@@ -90,6 +90,8 @@ def carry_at_site(place: SitePlace, say: Say, once: bool = False) -> None:
         try:
             _carry(place, end, once)
         except _transport_errors() as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS):
+                raise
             found = _reason(error)
             if once and (found != NOT_NOW or time.monotonic() > until):
                 raise GroupError(
@@ -102,6 +104,12 @@ def carry_at_site(place: SitePlace, say: Say, once: bool = False) -> None:
                 say(f"waiting for Flower at {invitation.flower}: {found}")
             before = found
             time.sleep(PAUSE_S)
+    if end.refused:
+        where, found = f"Flower at {invitation.flower}", "one that was refused, as was said above"
+        remedy = "make it again (--again), or ask the coordinator"
+        raise GroupError(
+            where=where, expected="archives that the other end takes", found=found, remedy=remedy
+        )
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
@@ -159,12 +167,9 @@ def _answer_one(client: Any, node: Any, end: SiteEnd, proto: Any) -> bool:
     found = client.PullMessages(proto.PullMessagesRequest(node=node))
     if not found.messages_list:
         return False
-    app, serde = _flwr("app"), _flwr("common.serde")
-    messages = _flwr("app.message")
-    objects, calls = (
-        _flwr("supercore.inflatable.inflatable_object"),
-        _flwr("supercore.inflatable.inflatable_utils"),
-    )
+    app, serde, messages = _flwr("app"), _flwr("common.serde"), _flwr("app.message")
+    objects = _flwr("supercore.inflatable.inflatable_object")
+    calls = _flwr("supercore.inflatable.inflatable_utils")
     wire = _flwr("supercore.inflatable.inflatable_protobuf_utils")
     run, tree = found.messages_list[0].metadata.run_id, found.message_object_trees[0]
     message = calls.pull_and_inflate_object_from_tree(

@@ -8,9 +8,10 @@ from nephroscope.facade.answer_files import AnswerFiles
 from nephroscope.facade.listen import answering
 from nephroscope.facade.prediction import FilesToPredict, predict_files
 from nephroscope.imaging.dicom.series import read_dicom_series
+from nephroscope.imaging.masks.write import save_origin
 from nephroscope.imaging.read import read_roi
 from nephroscope.intake.export.kinds import roi_of
-from nephroscope.records import Case, ChoiceRule, RoiRef, SeriesRef
+from nephroscope.records import Case, ChoiceRule, RoiOrigin, RoiRef, SeriesRef
 from nephroscope.regions.check import check_cases
 from phantoms import box_affine, box_tumor, dicom_slices, write_nifti, write_seg, write_slices
 from test_rtstruct import at, rtstruct, save
@@ -131,3 +132,15 @@ def test_check_doubts_what_rois_csv_says_that_a_person_drew(place, tmp_path):
     assert "roi-proposed" in codes(author="reader-1")
     assert "roi-proposed" not in codes(author="model:Net-7@2.0", accepted=True)
     assert "roi-proposed" not in codes(author="reader-1", made_from="model:Net-7@2.0")
+
+
+def test_a_proposal_that_was_only_saved_again_stays_one(place, tmp_path):
+    volume, mask, path = read_dicom_series(place / "ct"), box_tumor().astype("u1"), tmp_path / "tumor.nii.gz"
+    write_nifti(mask, path, box_affine())
+    save_origin(path, RoiOrigin(author="model:net@1", state="proposed"))
+    assert read_roi(path, volume).origin.state == "proposed"
+    write_nifti(mask.astype("i2"), path, box_affine())
+    assert read_roi(path, volume).origin.state == "proposed"
+    mask[tuple(index[0] for index in mask.nonzero())] = 0
+    write_nifti(mask, path, box_affine())
+    assert read_roi(path, volume).origin.state == "assisted"

@@ -96,6 +96,7 @@ class ProposalRecord(msgspec.Struct, frozen=True, kw_only=True):
         ct: Series UID of the CT.
         sha256: Of the file next to this one; empty for organs.
         findings: Codes of what is doubtful.
+        voxels: Number of voxels of the tumor; None for organs.
     """
 
     author: str
@@ -107,6 +108,7 @@ class ProposalRecord(msgspec.Struct, frozen=True, kw_only=True):
     ct: str
     sha256: str
     findings: tuple[str, ...]
+    voxels: int | None = None
 
 
 def segment_image(path: Path, tool: Tool, out: Path) -> SegmentedCases:
@@ -312,6 +314,7 @@ def _save(proposal: Proposal, path: Path, tool: Tool, series_uid: str) -> None:
         ct=series_uid,
         sha256=file_digest(path) if path.is_file() else "",
         findings=tuple(finding.code for finding in proposal.findings),
+        voxels=int(proposal.roi.voxels.sum()) if proposal.roi is not None else None,
     )
     save_document(_record_path(path), record, FORMAT)
 

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
+from nephroscope.base.errors import NephroscopeError
 from nephroscope.base.files import file_digest
 from nephroscope.base.limits import parse_json
 from nephroscope.imaging.files import LABEL_MAPS, file_kind
@@ -147,6 +150,16 @@ def origin_beside(path: Path) -> RoiOrigin:
     return RoiOrigin()
 
 
+def n_drawn(path: Path) -> int | None:
+    """Number of voxels that are drawn in a label map: the same where it was only saved again, None if unreadable."""
+    from nephroscope.imaging.nifti import read_stored
+
+    try:
+        return int(np.count_nonzero(read_stored(path).values))
+    except NephroscopeError:
+        return None
+
+
 def beside_says(path: Path) -> Mapping[str, object] | None:
     """What a JSON file says of the program that drew the label map next to it; None where it says nothing of one."""
     try:
@@ -168,7 +181,8 @@ def _told(found: Mapping[str, object], path: Path, beside: str) -> RoiOrigin:
     if not (author.startswith(BY_MODEL) and AUTHOR.fullmatch(author)):
         author = model_author(found.get("tool") or author, found.get("version"))
     digest = found.get("sha256")
-    if isinstance(digest, str) and digest and digest != file_digest(path):
+    other = isinstance(digest, str) and digest and digest != file_digest(path)
+    if other and (found.get("voxels") is None or found["voxels"] != n_drawn(path)):
         return RoiOrigin(author=author, state="assisted", evidence=f"changed since {beside} was written")
     by = str(found.get("by") or "")
     return RoiOrigin(

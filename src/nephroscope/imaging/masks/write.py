@@ -17,7 +17,7 @@ from nephroscope.imaging.dicom.files import DICOM_DAMAGE
 from nephroscope.imaging.dicom.series import is_ct_image, is_series_list, load_series_files
 from nephroscope.imaging.files import damage_words
 from nephroscope.imaging.grid import RAS_TO_LPS, describe
-from nephroscope.imaging.masks.origin import NOT_RECORDED, OURS, beside_says
+from nephroscope.imaging.masks.origin import NOT_RECORDED, OURS, beside_says, n_drawn
 from nephroscope.imaging.masks.seg import frame_affine, plane_affine
 from nephroscope.records import ChosenCase, CTVolume, RoiMask, RoiOrigin, VolumeGeometry
 from nephroscope.records.origin import BY_MODEL
@@ -84,7 +84,7 @@ def save_origin(path: Path, origin: RoiOrigin) -> None:
     if beside.exists() and beside_says(beside) is None:
         beside = path.with_name(f"{path.name}.json")
     said = {"author": origin.author, "state": origin.state, "by": origin.by}
-    save_json(beside, {**said, "sha256": file_digest(path)}, checksum=False)
+    save_json(beside, {**said, "sha256": file_digest(path), "voxels": n_drawn(path)}, checksum=False)
 
 
 def write_nifti(roi: RoiMask, path: Path) -> None:

@@ -183,7 +183,9 @@ def test_counts_that_give_away_a_count_below_five_are_left_out():
     assert {value for (of, value), n in told.items() if of == "subtype" and n is not None} == set()
     assert told["phase", "portal"] == 19
     assert [told["finding", name] for name in "abcd"] == [None, 10, None, 19]
-    assert [n for (of, _), n in told.items() if of == "spacing, mm"] == [None, None, 12]
+    assert [n for (of, _), n in told.items() if of == "spacing, mm"] == [None, None, None]
+    values = zip("abcd", (1, 1, 5, 25), strict=True)  # 2 in two values of at least 1 are 1 and 1
+    assert [*_told({("phase", name): n for name, n in values}, 32).values()] == [None, None, None, 25]
 
 
 def test_a_changed_list_or_archive_is_not_sent(two, tmp_path):

@@ -38,16 +38,17 @@ def counts_of(study: Snapshot) -> tuple[Count, ...]:
 def _told(counts: dict[tuple[str, str], int], everybody: int) -> dict[tuple[str, str], int | None]:
     """Counts of patients without those of one to four, and without what would give these away.
 
-    The number of all patients can be known from other counts. So where one value of subtype, phase, spacing or
-    annotator is left out, the next smallest is, too; and so is a finding that all but one to four patients have.
+    The number of all patients can be known from other counts, and so what the counts left out are together. So where
+    values of subtype, phase, spacing or annotator are left out, the smallest of the larger ones is, too; and so is a
+    finding that all but one to four patients have.
     """
     told = {key: cell(n) for key, n in counts.items()}
     for of in {of for of, _ in counts}:
         keys = sorted((key for key in counts if key[0] == of), key=lambda key: counts[key])
         if of == "finding":
             told |= {key: None for key in keys if cell(everybody - counts[key]) is None}
-        elif sum(told[key] is None for key in keys) == 1 and len(keys) > 1:
-            told[next(key for key in keys if told[key] is not None)] = None
+        elif any(told[key] is None for key in keys):
+            told |= {key: None for key in [key for key in keys if told[key]][:1]}
     return told
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nephroscope import Bundle, Study
-from nephroscope.base.errors import BundleError, ConfigError
+from nephroscope.base.errors import BundleError, ConfigError, RoiError
 from nephroscope.cli import run
 from nephroscope.clinic.bundle import open_bundle
 from nephroscope.facade.prediction import FilesToPredict, predict_files
@@ -94,6 +94,19 @@ def test_python_takes_further_phases(bundle, patient):
     assert both.probabilities == by_files.probabilities
     with pytest.raises(ConfigError, match="unenhanced"):
         Bundle(bundle).predict(read_ct(first), roi, phase=ARTERIAL, others={"native": second})
+
+
+def test_a_fault_of_the_roi_is_not_laid_on_the_series(bundle, patient, tmp_path):
+    series = {name: patient / f"{name}.nii.gz" for name in (ARTERIAL, VENOUS)}
+    files = FilesToPredict(image=series[ARTERIAL], roi=patient / f"roi-{ARTERIAL}.nii.gz", series=series)
+    with pytest.raises(RoiError) as wrong_label:
+        predict_files(bundle, replace(files, tumor_label=9))
+    short = tmp_path / "roi.nii.gz"
+    short.write_bytes(files.roi.read_bytes()[:-30])
+    with pytest.raises(RoiError) as damaged:
+        predict_files(bundle, replace(files, roi=short))
+    for refused in (wrong_label, damaged):
+        assert ARTERIAL not in refused.value.found
 
 
 def test_a_phase_that_the_network_does_not_take_or_cannot_see_is_not_said_to_be_used(tmp_path, patient):

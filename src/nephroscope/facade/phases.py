@@ -127,14 +127,17 @@ def read_series(series: Mapping[str, Path], roi: UnplacedRoi | None) -> tuple[Pa
 
     Raises:
         SeriesError: One cannot be read as a CT.
-        RoiError: The ROI lies on none of them.
+        RoiError: The ROI lies on none of them, or is damaged.
     """
     read = {phase: read_patient(path, None) for phase, path in series.items()}
     drawn = next(iter(read))
     findings: tuple[Finding, ...] = ()
     if roi is not None:
-        fitting = [phase for phase, ct in read.items() if _lies_on(roi, ct.volume)]
+        faults: list[NephroscopeError] = []
+        fitting = [phase for phase, ct in read.items() if _lies_on(roi, ct.volume, faults)]
         if not fitting:
+            if len(faults) == len(read) and len({one.found for one in faults}) == 1:
+                raise faults[0]  # the same on every series: it is the ROI's
             raise RoiError(
                 where="--roi",
                 expected="an ROI that was drawn on one of the series given",
@@ -150,10 +153,11 @@ def read_series(series: Mapping[str, Path], roi: UnplacedRoi | None) -> tuple[Pa
     return ct, {phase: one.volume for phase, one in read.items() if phase != drawn}
 
 
-def _lies_on(roi: UnplacedRoi, volume: CTVolume) -> bool:
+def _lies_on(roi: UnplacedRoi, volume: CTVolume, faults: list[NephroscopeError]) -> bool:
     try:
         return lies_on_grid(roi.on(volume))
-    except NephroscopeError:
+    except NephroscopeError as error:
+        faults.append(error)
         return False
 
 

@@ -48,7 +48,7 @@ def _told(counts: dict[tuple[str, str], int], everybody: int) -> dict[tuple[str,
         if of == "finding":
             told |= {key: None for key in keys if cell(everybody - counts[key]) is None}
         elif any(told[key] is None for key in keys):
-            told |= {key: None for key in [key for key in keys if told[key]][:1]}
+            told |= dict.fromkeys([key for key in keys if told[key]][:1])
     return told
 
 

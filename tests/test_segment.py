@@ -218,6 +218,7 @@ def test_a_command_needs_both_places_and_a_preset_its_weights(tmp_path):
         "draw {image} {output} {else}",
         "unknown-preset",
         '"{image} {output}',
+        f"{'x' * 300} {{image}}",
     ):
         with pytest.raises(ConfigError):
             tool_of(given)

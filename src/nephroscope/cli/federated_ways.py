@@ -43,7 +43,7 @@ class Relay(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Renew(Command):
-    """Make the certificates of a group anew, three years from today; keys, plan and rounds stay.
+    """Make new certificates of a group, for three years from today; keys, plan and rounds stay.
 
     Example: nephroscope federate renew renal-group
     """

@@ -1,4 +1,4 @@
-"""Certificates of a group that end are made anew; a site takes them over with the new invitation."""
+"""New certificates for a group whose own end; a site takes them over with the new invitation."""
 
 import shutil
 from dataclasses import replace
@@ -12,7 +12,7 @@ from nephroscope.federated.keys import write_private
 
 
 def renew(place: GroupPlace) -> list[Path]:
-    """Make all certificates of a group anew, and write them into its invitations; gives these.
+    """Make all certificates of a group again, and write them into its invitations; gives these.
 
     Keys that sign archives, plan and rounds stay as they are.
 

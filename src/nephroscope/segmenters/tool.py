@@ -93,7 +93,7 @@ def tool_of(
     check_within("--limit-s", limit_s, 1, 7 * 86400)
     check_within("--tumor-label", tumor_label, 0, 65535)
     told = f"--tumor-label {tumor_label}" if tumor_label else ""  # another label, another tumor
-    if (Path(given) / "bundle.json").is_file():
+    if _is_file(str(Path(given) / "bundle.json")):
         return _bundle_tool(Path(given), (model, tumor_label, box), limit_s, sha256)
     preset = PRESETS.get(given.strip())
     if preset is None and not re.search(r"[\s{]", given.strip()):

@@ -213,5 +213,5 @@ def _broken(found: str) -> ConfigError:
         where="the browser of the gate",
         expected="Chromium to open the page and to answer",
         found=found,
-        remedy="try it again; if that does not help, install Chromium or Chrome anew",
+        remedy="try it again; if that does not help, install Chromium or Chrome again",
     )

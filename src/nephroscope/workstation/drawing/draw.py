@@ -263,7 +263,7 @@ def _check_slice(document: RoiDocument, index: int) -> None:
 
 
 def _interpolate(work: _Work) -> Made:
-    """Slices between those that were drawn by hand; earlier interpolation is made anew, or goes."""
+    """Slices between those that were drawn by hand; earlier interpolation is made again, or goes."""
     drawn = {index: mask for index, (mask, by_hand) in work.kept.items() if by_hand}
     earlier = {index: np.zeros_like(mask) for index, (mask, by_hand) in work.kept.items() if not by_hand}
     made = earlier | interpolate(drawn, work.spacing()[1:])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nephroscope.base import machine
 from nephroscope.base.errors import CohortError, StudyError
 from nephroscope.base.machine import WAITING, _glibc, memory_kept
 from nephroscope.base.parallel import Unfinished, Workers, map_in_processes
@@ -145,6 +146,32 @@ def test_threads_that_wait_sleep_in_every_process(monkeypatch):
             assert done.stdout.strip() == expected, done.stderr
         monkeypatch.delenv(name)
     assert set(map_in_processes(waiting, range(2), 2)) == {tuple(WAITING.values())}
+
+
+@pytest.mark.parametrize(
+    ("load", "rounds"),
+    [
+        ("0.00 0.01 0.05 1/79 2449", machine.ROUNDS_ALONE),
+        ("0.00 0.01 0.05 2/79 2449", "0"),
+        ("", "0"),
+        (None, "0"),
+    ],
+)
+def test_threads_wait_awake_for_a_moment_only_where_nothing_else_runs(monkeypatch, tmp_path, load, rounds):
+    for name in (*WAITING, machine.SPIN):
+        monkeypatch.delenv(name, raising=False)
+    if load is not None:
+        (tmp_path / "loadavg").write_text(load)
+    monkeypatch.setattr(machine, "LOAD", tmp_path / "loadavg")
+    machine.wait_asleep()
+    assert os.environ[machine.SPIN] == rounds
+    assert {name: os.environ[name] for name in WAITING} == WAITING
+
+
+def test_rounds_of_waiting_that_a_user_has_set_stay(monkeypatch):
+    monkeypatch.setenv(machine.SPIN, "7")
+    machine.wait_asleep()
+    assert os.environ[machine.SPIN] == "7"
 
 
 @pytest.mark.skipif(_glibc() is None, reason="another allocator")

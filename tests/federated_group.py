@@ -15,7 +15,14 @@ from nephroscope.federated.keys import make_key
 from nephroscope.federated.leaving import keep_waiting
 from nephroscope.federated.place import SitePlace, make_place
 from nephroscope.federated.ways import archive_name
-from nephroscope.learning.training.rounds import NETWORK, STATISTICS, arrays_as_bytes, arrays_from_bytes
+from nephroscope.learning.training.rounds import (
+    NETWORK,
+    STATISTICS,
+    VARIANCE,
+    arrays_as_bytes,
+    arrays_from_bytes,
+    moment_shapes,
+)
 from nephroscope.records import SplitConfig, TrainConfig
 from nephroscope.records.settings import Settings
 from small_study import SPEC, make_study
@@ -87,29 +94,42 @@ def send_joining(own: SitePlace, code=None, key_folder=None, folder=None):
 
 def round_members(own: SitePlace, add=0.0, patients=10):
     """The members of a round that changed every weight by the same number, and no mean of batch norm."""
-    archive, folds, members = own.receive()[-1], [], {}
+    archive, members = own.receive()[-1], {}
     for fold in range(own.invitation.plan.split.folds):
         name = f"fold-{fold}.safetensors"
         arrays = arrays_from_bytes(archive.read(name), name)
         still = {k for k, v in arrays.items() if v.dtype.kind != "f" or k.endswith(".running_mean")}
         moved = {k: v if k in still else v + np.asarray(add, v.dtype) for k, v in arrays.items()}
+        plan = own.invitation.plan
+        for moment, (shape, kind) in moment_shapes(plan.training, len(plan.subtypes), plan.slices).items():
+            moved.setdefault(moment, np.zeros(shape, kind))
         members[name] = arrays_as_bytes(moved)
+    return members | figures(own, patients)
+
+
+def figures(own: SitePlace, patients):
+    """What a site says of each fold."""
+    folds = [
+        FoldFigures(index=fold, patients=patients, cases=(5, 5), received_loss=0.7)
+        for fold in range(own.invitation.plan.split.folds)
+    ]
+    return {"figures.json": as_json(RoundFigures(folds=tuple(folds), versions={}))}
+
+
+def closing_members(own: SitePlace, add=0.0):
+    """The members of the closing exchange: the weights as if trained alone, batch norm moved by a number."""
+    archive, members = own.receive()[-1], {}
+    for fold in range(own.invitation.plan.split.folds):
+        name = f"fold-{fold}.safetensors"
+        arrays = arrays_from_bytes(archive.read(name), name)
+        plain = {k.removeprefix(NETWORK): v for k, v in arrays.items() if k.startswith(NETWORK)}
+        members[f"alone-{name}"] = arrays_as_bytes(plain)
         if is_mean(archive):
+            moved = {k: v + np.asarray(add * k.endswith(VARIANCE), v.dtype) for k, v in plain.items()}
             members[norm_name(fold)] = arrays_as_bytes(
-                {k.removeprefix(NETWORK): moved[k] for k in arrays if k.endswith(STATISTICS)}
+                {k: v for k, v in moved.items() if k.endswith(STATISTICS)}
             )
-        folds.append(
-            FoldFigures(
-                index=fold,
-                patients=patients,
-                cases=(5, 5),
-                train_loss=0.5,
-                validation_loss=0.6,
-                received_loss=0.7,
-            )
-        )
-    members["figures.json"] = as_json(RoundFigures(folds=tuple(folds), versions={}))
-    return members
+    return members | figures(own, 10)
 
 
 PLANTED = "DOE-JANE-"  # begins the name of every case and patient of many_sites

@@ -8,18 +8,20 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from federated_group import new_place, round_members, send, send_joining, site_place, wait
+from federated_group import closing_members, new_place, round_members, send, send_joining, site_place, wait
 from nephroscope.base.errors import ArchiveError, ConfigError, GroupError
 from nephroscope.federated.aggregate import aggregate
 from nephroscope.federated.archive import as_json, manifest_of, open_archive, write_archive
 from nephroscope.federated.coordinator import look
-from nephroscope.federated.group import Step
+from nephroscope.federated.figure_documents import ModelFigures, SiteFigures
+from nephroscope.federated.group import FoldFigures, RoundFigures, Step
 from nephroscope.federated.group_place import GroupPlace
 from nephroscope.federated.keys import is_signed_by, make_key, sign
 from nephroscope.federated.leaving import approve, send_again
 from nephroscope.federated.mean import mean_of
 from nephroscope.federated.place import SitePlace
 from nephroscope.learning.training.rounds import arrays_as_bytes, arrays_from_bytes
+from nephroscope.records import Estimate
 
 
 @pytest.fixture(scope="session")
@@ -126,22 +128,21 @@ def test_second_moments_are_averaged_and_stay_above_0():
 
 def test_batch_norm_of_a_mean_is_measured_by_all_sites(group):
     place, sites = group
+    for step in (1, 2):
+        for own in sites.values():
+            send(own, step, round_members(own))
+        aggregate(place)
     for add, own in enumerate(sites.values()):
-        send(own, 1, round_members(own, add))
-    aggregate(place)
-    for add, own in enumerate(sites.values()):
-        members = round_members(own, add)
+        members = closing_members(own, add)
         if own.site == "west":
             del members["norm-fold-0.safetensors"]
-        send(own, 2, members)
-    assert codes(place) == {("west", 2, "archive-damaged")}
-    send(sites["west"], 2, round_members(sites["west"], 2))
+        send(own, 3, members)
+    assert codes(place) == {("west", 3, "archive-damaged")}
+    send(sites["west"], 3, closing_members(sites["west"], 2))
     archive, _ = aggregate(place)
-    measured = arrays_from_bytes(archive.read("norm-fold-0.safetensors"), "")
-    name = next(name for name in measured if name.endswith(".running_var"))
-    np.testing.assert_allclose(
-        measured[name], 1 + 1 + 1, rtol=1e-6
-    )  # first weights, their first mean, this mean
+    found = arrays_from_bytes(archive.read("fold-0.safetensors"), "")
+    name = next(name for name in found if name.endswith(".running_var"))
+    np.testing.assert_allclose(found[name], 1 + 1, rtol=1e-6)  # first weights, mean of 0, 1 and 2
 
 
 def test_a_round_is_the_mean_by_patients(group):
@@ -316,6 +317,59 @@ def test_tensors_that_are_not_finite_or_of_another_network_are_refused(group):
     send(sites["north"], 1, round_members(sites["north"]) | {"fold-0.safetensors": b"no tensors"})
     send(sites["west"], 1, round_members(sites["west"], add=np.nan))
     assert codes(place) == {(site, 1, "archive-damaged") for site in sites}
+    name = "fold-0.safetensors"
+    whole = round_members(sites["west"])
+    arrays = arrays_from_bytes(whole[name], "")
+    odd = (
+        {key: value for key, value in arrays.items() if key != "optimizer.0.exp_avg"},
+        arrays | {"optimizer.0.exp_avg": np.zeros(3, np.float32)},
+        arrays | {"optimizer.9999.exp_avg": np.zeros(3, np.float32)},
+    )
+    for site, one in zip(sites, odd, strict=True):  # moments that would end the mean of all sites
+        send(sites[site], 1, whole | {name: arrays_as_bytes(one)})
+    assert codes(place) == {(site, 1, "archive-damaged") for site in sites}
+    for site, cases in zip(sites, ((1, 2, 3), (-1, 2), ()), strict=True):
+        told = FoldFigures(index=0, patients=5, cases=cases, received_loss=None)
+        both = RoundFigures(folds=(told, replace(told, index=1)), versions={})
+        send(sites[site], 1, whole | {"figures.json": as_json(both)})
+    assert codes(place) == {(site, 1, "archive-damaged") for site in sites}
+
+
+def test_figures_that_cannot_be_are_the_refusal_of_their_site(group):
+    place, sites = group
+    for step, members in ((1, round_members), (2, round_members), (3, closing_members)):
+        for own in sites.values():
+            send(own, step, members(own))
+        aggregate(place)
+    auc = Estimate(value=0.9, low=0.8, high=0.95, n=20, unit="case", method="m")
+    good = ModelFigures(
+        model="together",
+        estimates={"auc": auc},
+        auc_variance=0.01,
+        expected=9.0,
+        histogram=((5, 5), (1, 9)),
+        scores=None,
+    )
+    told = SiteFigures(patients=20, positive=10, negative=10, folds=2, epsilon=0.0, models=(good,))
+    odd = (
+        {"estimates": {"auc": replace(auc, value=1.5)}},
+        {"auc_variance": -1.0},
+        {"expected": -3.0},
+        {"histogram": ((), ())},
+        {"histogram": ((5, 5), (1,))},
+        {"scores": ((0.5,), (2.0,))},
+        {"scores": ((0.5,),)},
+    )
+    east = sites["east"]
+    for one in odd:
+        send(east, 4, {"figures.json": as_json(replace(told, models=(replace(good, **one),)))})
+        assert codes(place) == {("east", 4, "archive-damaged")}, one
+    for one in ({"positive": -1}, {"folds": 0}):
+        send(east, 4, {"figures.json": as_json(replace(told, **one))})
+        assert codes(place) == {("east", 4, "archive-damaged")}, one
+    for own in sites.values():
+        send(own, 4, {"figures.json": as_json(told)})
+    assert aggregate(place)[1].missing == ()
 
 
 def test_a_killed_coordinator_lays_out_what_it_had_closed(group):

@@ -1,8 +1,10 @@
 """Real rounds: one site is one training to the bit, what leaves is what was listed, and no name is in it."""
 
 import json
+import os
 import shutil
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +12,13 @@ import pytest
 from federated_group import PLANTED, many_sites
 from nephroscope.base.documents import read_document
 from nephroscope.base.errors import GroupError
+from nephroscope.federated import played_site
 from nephroscope.federated.aggregate import aggregate
 from nephroscope.federated.archive import MANIFEST, SIGNATURE, as_json, manifest_of, write_archive
 from nephroscope.federated.coordinator import invite, new_group
 from nephroscope.federated.figure_documents import SiteFigures
 from nephroscope.federated.figures import figures_of
-from nephroscope.federated.group import Invitation, plan_of, site_snapshot
+from nephroscope.federated.group import Group, Invitation, SiteKey, plan_of, site_snapshot
 from nephroscope.federated.group_page import write_group_page
 from nephroscope.federated.group_place import GroupPlace
 from nephroscope.federated.inspector import inspect
@@ -23,13 +26,15 @@ from nephroscope.federated.keys import is_signed_by, make_key
 from nephroscope.federated.leaves import Leaves
 from nephroscope.federated.leaving import Approval, approve, keep_waiting
 from nephroscope.federated.place import SitePlace
+from nephroscope.federated.played_site import SiteJob, attempt, of_site, play_sites
 from nephroscope.federated.readiness import _told
-from nephroscope.federated.simulate import Options, of_site, simulate
-from nephroscope.federated.site import join, train_next
+from nephroscope.federated.simulate import Options, simulate
+from nephroscope.federated.site import join, told, train_next
 from nephroscope.learning.training.checkpoint import first_state, fit_in_folder
 from nephroscope.learning.training.fit import prior_shift
 from nephroscope.learning.training.rounds import arrays_of, final_weights, first_arrays, round_task, run_round
 from nephroscope.learning.training.run import fold_task, open_run_folder
+from nephroscope.records import Fold
 from nephroscope.study.snapshot import take_snapshot
 
 MADE = "2026-01-01T00:00:00+00:00"
@@ -62,14 +67,16 @@ def test_one_site_is_one_training_to_the_bit(study, tmp_path):
     snapshot = of_site(take_snapshot(study), "h0")
     plan = plan_for(snapshot)
     site = site_snapshot(snapshot, plan)
+    group = Group(plan=plan, sites=(SiteKey(name="h0", key="k"),))
+    assert group.training == plan.training
     compute = open_run_folder(tmp_path / "run", site, plan.training)
-    task, spec = fold_task(site, plan.training, site.split.folds[0], compute), site.slices.spec
+    task, spec = fold_task(site, group.training, site.split.folds[0], compute), site.slices.spec
     state = first_state(task, spec)
     for _ in fit_in_folder(tmp_path / "train", task, state):
         pass
     arrays, history = first_arrays(plan.training, 0, 2, spec), []
     for step in (1, 2):
-        this = round_task(task, step * plan.epochs)
+        this = round_task(task, step * group.epochs)
         arrays, history = run_round(tmp_path / str(step), this, compute, spec, arrays, history)
     central = arrays_of(state)
     assert {name: value.tobytes() for name, value in arrays.items()} == {
@@ -202,9 +209,29 @@ def test_a_changed_list_or_archive_is_not_sent(two, tmp_path):
     keep_waiting(copy, 1, digest, members, {}, False)
     other = {"figures.json": b"{ }"}
     write_archive(path, manifest_of(copy.invitation.plan.id, 1, "h0", "", other), other, copy.folder)
-    with pytest.raises(GroupError):
+    with pytest.raises(GroupError, match=path.name):
         approve(copy, "me")
     assert path.exists()
+
+
+def test_of_a_round_no_mean_over_fewer_than_five_patients_leaves(two):
+    """Each fold of a site has two patients to validate on, so that not even their mean loss is told."""
+    root, out, result = two
+    place = GroupPlace(out / "hospitals")
+    for step in (1, 2, 3):
+        for site in ("h0", "h1"):
+            with zipfile.ZipFile(place.accepted(step, site)) as file:
+                told_folds = json.loads(file.read("figures.json"))["folds"]
+            for one in told_folds:
+                assert one.keys() == {"index", "patients", "cases", "received_loss"}
+                assert (one["patients"], one["received_loss"]) == (6, None)
+    assert [step.losses for step in result.steps] == [(), (None, None), (None, None), (None, None), ()]
+    study = site_snapshot(of_site(take_snapshot(root), "h0"), place.plan)
+    names = sorted(study.labels)
+    for n, leaves in ((4, False), (5, True)):
+        rest = frozenset(names[n:])
+        fold = Fold(index=0, train=rest, validation=frozenset(names[:n]), test=frozenset())
+        assert told(study, fold) == leaves
 
 
 def test_few_patients_and_noise_are_told_less(two):
@@ -279,3 +306,59 @@ def test_a_site_that_keeps_its_batch_norm_may_miss_the_first_round_and_inspect_w
     waiting = train_next(own["h1"], parts["h1"])
     assert waiting.leaves.step == 2
     assert not any(tensor.name.endswith(".running_mean") for tensor in waiting.leaves.tensors)
+
+
+def test_a_site_that_fails_is_named_and_the_group_waits_or_goes_on_by_quorum(tmp_path):
+    """The third hospital has too few patients to join."""
+    root, out = tmp_path / "study", tmp_path / "played"
+    many_sites(root, 48, 3)
+    table = root / "cohort.csv"
+    head = table.read_text(encoding="utf-8").rsplit("h2", 4)[0]
+    table.write_text(
+        head.replace("h2", "h0") + table.read_text(encoding="utf-8")[len(head) :], encoding="utf-8"
+    )
+    with pytest.raises(GroupError, match=r"h2 \[(cohort|group)\]"):
+        simulate(root, out, Options(rounds=1, central=False))
+    assert not GroupPlace(out / "hospitals").made()
+    with pytest.raises(GroupError, match="these settings"):
+        simulate(root, out, Options(rounds=1, central=False, quorum=2))
+    shutil.rmtree(out)
+    result = simulate(root, out, Options(rounds=1, central=True, quorum=2))
+    assert [(one.site, one.step) for one in result.failed] == [("h2", 0)]
+    assert (set(result.sites), result.steps[0].missing) == ({"h0", "h1"}, ("h2",))
+    assert {one.model for one in result.models} == {
+        "together",
+        "alone-h0",
+        "alone-h1",
+        "mean",
+        "others",
+        "central",
+    }
+
+
+def ends(job):
+    """A step during which one site's process ends."""
+    if job is not None and job.site_id == "b":
+        os._exit(9)
+    return attempt(job)
+
+
+def test_a_process_that_ends_or_has_a_mistake_stops_no_other_site(two, tmp_path, monkeypatch):
+    root, out, _ = two
+    invitation = SitePlace(out / "sites" / "h0").invitation
+    jobs = [
+        SiteJob(
+            study=str(root),
+            place=str(tmp_path / site),
+            site_id=site,
+            invitation=replace(invitation, site=site),
+            exchange=str(tmp_path),
+            step=0,
+        )
+        for site in ("a", "b", "h0", "h1")
+    ]
+    (tmp_path / "h1").write_text("a file where its folder should be")
+    monkeypatch.setattr(played_site, "attempt", ends)
+    found = play_sites(jobs, 2)
+    assert [(one.site, one.code) for one in found] == [("a", "cohort"), ("b", "failed"), ("h1", "failed")]
+    assert (tmp_path / "hospitals-000-h0.zip").exists()

@@ -47,6 +47,8 @@ class NewGroup(Command):
     """Study whose subtypes, slices, folds and training settings the group takes."""
     rounds: int = 5
     """Exchanges of weights; they divide the epochs of [training] evenly."""
+    local_epochs: int = 0
+    """Epochs of a site in each round; 0: those of [training] over the rounds, times the number of sites."""
     quorum: int = 3
     """Sites without which no round is closed."""
     days: float = 14
@@ -67,6 +69,7 @@ class NewGroup(Command):
             self.group.resolve(),
             settings,
             rounds=self.rounds,
+            local_epochs=self.local_epochs,
             quorum=self.quorum,
             days=self.days,
             proximal=self.proximal,

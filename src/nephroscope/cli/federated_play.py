@@ -38,10 +38,14 @@ class Simulate(StudyCommand):
     """Column of cohort.csv that says which site a case is of."""
     rounds: int = 5
     """Exchanges of weights; they divide the epochs evenly."""
+    local_epochs: int = 0
+    """Epochs of a site in each round; 0: those of [training] over the rounds, times the number of sites."""
     drop: NamesOption = ()
     """Sites that leave the group."""
     drop_after: int = 1
     """Rounds after which they leave."""
+    quorum: CountOption = None
+    """Sites without which no round is closed; by default all that do not leave."""
     proximal: float = 0.0
     """FedProx: pull each site's weights towards the group's, by this factor."""
     local_norm: Switch = False
@@ -65,8 +69,10 @@ class Simulate(StudyCommand):
         out = self.out or self.study / "simulation"
         options = Options(
             rounds=self.rounds,
+            local_epochs=self.local_epochs,
             drop=self.drop,
             drop_after=self.drop_after,
+            quorum=self.quorum,
             proximal=self.proximal,
             local_norm=self.local_norm,
             jobs=self.jobs or os.cpu_count() or 1,
@@ -122,4 +128,5 @@ def simulation_text(result: "Simulation", out: Path) -> str:
     ]
     lines = [told, table(rows, ["model", "AUC, all cases", "from histograms"])]
     lines += [f"left the group: {', '.join(result.dropped)}"] if result.dropped else []
+    lines += [f"{one.site} failed in step {one.step} [{one.code}]: {one.why}" for one in result.failed]
     return "\n".join([*lines, f"wrote {out / 'simulation.json'}"])

@@ -1,6 +1,5 @@
-"""Close a step: the first weights, the mean of a round, the choice of the best round."""
+"""Close a step: the first weights, the mean of a round, the group's model."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,7 +36,7 @@ def aggregate(place: GroupPlace, without: Sequence[str] = ()) -> tuple[Archive, 
     if arrived.step <= plan.rounds:
         return _mean(place, arrived)
     if arrived.step == plan.closing:
-        return _choose(place, arrived)
+        return _close(place, arrived)
     from nephroscope.federated.pooled import pool_figures
 
     return publish(place, arrived, pool_figures(place, arrived), record_of(arrived, plan))
@@ -62,41 +61,31 @@ def _mean(place: GroupPlace, arrived: Arrived) -> tuple[Archive, Step]:
         mean = mean_of(arrays, {site: found.folds[fold].patients for site, found in figures.items()})
         drifts.append(drift(arrays, mean, tensors(before, name)))
         members[name] = arrays_as_bytes(mean)
-        if norms := mean_norms(arrived, plan, before, fold):
-            members[norm_name(fold)] = arrays_as_bytes(norms)
     record = record_of(
         arrived, plan, losses=group_losses(list(figures.values()), plan), drift=_mean_drift(drifts)
     )
     return publish(place, arrived, members, record)
 
 
-def _choose(place: GroupPlace, arrived: Arrived) -> tuple[Archive, Step]:
-    """Of each fold the round with the lowest validation loss over all sites, as a training keeps its best epoch."""
-    plan, made = place.plan, place.made()
+def _close(place: GroupPlace, arrived: Arrived) -> tuple[Archive, Step]:
+    """The group's model, that of the last round, next to those of its sites alone.
+
+    The learning rate has fallen to zero by then. A choice of the round by validation loss would rest on few patients
+    of each site, whose loss would have to leave it.
+    """
+    plan, last = place.plan, place.made()[-1]
     figures = [figures_in(archive, plan) for _, archive in sorted(arrived.archives.items())]
-    losses = [archive.document("step.json", Step).losses for archive in made[2:]]
-    losses.append(group_losses(figures, plan))  # losses[i] are those of the model of round i + 1
-    members, chosen = {}, []
+    members = {}
     for fold in range(plan.split.folds):
-        of_rounds = [_number(one[fold]) for one in losses]
-        best = min(range(plan.rounds), key=lambda number: of_rounds[number])
-        if not math.isfinite(of_rounds[best]):
-            best = plan.rounds - 1
-        chosen.append(best + 1)
         counts = sums_of([one.folds[fold].cases for one in figures]) if plan.training.class_weights else None
-        arrays = tensors(made[best + 1], fold_name(fold))
-        weights = final_weights(arrays, None if counts is None else np.array(counts))
-        weights |= (
-            mean_norms(arrived, plan, made[-1], fold)
-            if best + 1 == plan.rounds
-            else norms_in(made[best + 2], fold)
-        )
+        weights = final_weights(
+            tensors(last, fold_name(fold)), None if counts is None else np.array(counts)
+        ) | mean_norms(arrived, plan, last, fold)
         members[fold_name(fold)] = arrays_as_bytes(weights)
         for site, archive in sorted(arrived.archives.items()):
             content = archive.read(f"alone-fold-{fold}.safetensors")
             members[f"alone-{site}-fold-{fold}.safetensors"] = content
-    record = record_of(arrived, plan, losses=losses[-1], chosen=tuple(chosen))
-    return publish(place, arrived, members, record)
+    return publish(place, arrived, members, record_of(arrived, plan, losses=group_losses(figures, plan)))
 
 
 def mean_norms(arrived: Arrived, plan: Plan, before: Archive, fold: int) -> Arrays:
@@ -115,12 +104,6 @@ def mean_norms(arrived: Arrived, plan: Plan, before: Archive, fold: int) -> Arra
     return mean_of(arrays, patients)
 
 
-def norms_in(archive: Archive, fold: int) -> Arrays:
-    """Statistics in the coordinator's archive of the round after the one whose mean they belong to."""
-    name = norm_name(fold)
-    return tensors(archive, name) if name in {member.name for member in archive.manifest.members} else {}
-
-
 def group_losses(figures: Sequence[RoundFigures], plan: Plan) -> tuple[float | None, ...]:
     """Validation loss of the model that sites received, by fold: the mean over sites by their patients."""
     found: list[float | None] = []
@@ -130,10 +113,6 @@ def group_losses(figures: Sequence[RoundFigures], plan: Plan) -> tuple[float | N
         n = sum(patients for _, patients in told)
         found.append(sum(loss * patients for loss, patients in told) / n if n else None)
     return tuple(found)
-
-
-def _number(value: float | None) -> float:
-    return math.inf if value is None else value
 
 
 def _mean_drift(drifts: Sequence[dict[str, float | None]]) -> dict[str, float | None]:

@@ -14,10 +14,10 @@ from nephroscope.clinic.call import label_of
 from nephroscope.federated.archive import Archive, as_json, manifest_of, write_archive
 from nephroscope.federated.contents import is_mean, own_names
 from nephroscope.federated.figure_documents import ALONE, MEAN, OTHERS, TOGETHER, ModelFigures, SiteFigures
-from nephroscope.federated.group import FEWEST, Plan, Step, site_snapshot
+from nephroscope.federated.group import FEWEST, Plan, site_snapshot
 from nephroscope.federated.leaving import Waiting, keep_waiting, save_leaves, waiting_of
 from nephroscope.federated.place import SitePlace
-from nephroscope.federated.site import earlier_epochs, next_step, own_norms
+from nephroscope.federated.site import earlier_epochs, next_step, norms_here
 from nephroscope.learning.run_files import Compute
 from nephroscope.learning.training.rounds import (
     NETWORK,
@@ -89,16 +89,15 @@ def make_figures(
 
 
 def group_weights(place: SitePlace, study: Snapshot, archive: Archive, fold: int) -> Arrays:
-    """The group's weights of a fold, with this site's own batch norm of that round where it stays here."""
+    """The group's weights of a fold, with this site's own batch norm where it stays here."""
     plan = place.invitation.plan
     weights = arrays_from_bytes(archive.read(f"fold-{fold}.safetensors"), archive.path.name)
     own = own_names(plan)
     if own:
-        step = archive.document("step.json", Step).chosen[fold]
         task = fold_task(study, plan.training, study.split.folds[fold])
-        norms = own_norms(place, task, study, step, own) or own_norms(place, task, study, plan.rounds, own)
+        norms = norms_here(place, task, study, plan.rounds, own)
         weights |= {k.removeprefix(NETWORK): v for k, v in norms.items() if k.startswith(NETWORK)}
-        if is_mean(place.receive()[step]):
+        if is_mean(place.receive()[plan.rounds]):
             whole = {NETWORK + name: value for name, value in weights.items()}
             weights |= measured_norms(task, Compute(threads=1), study.slices.spec, whole)
     return weights
@@ -109,13 +108,14 @@ def adopt(place: SitePlace, study: Snapshot, archive: Archive) -> None:
     plan = place.invitation.plan
     if (place.run / "run.json").exists():
         return
-    compute = open_run_folder(place.run, study, plan.training, at_once=True)
+    training = place.group().training
+    compute = open_run_folder(place.run, study, training, at_once=True)
     for fold in study.split.folds:
-        task = fold_task(study, plan.training, fold, compute)
-        history = earlier_epochs(place, fold.index, plan.rounds + 1, plan.training.epochs)
+        task = fold_task(study, training, fold, compute)
+        history = earlier_epochs(place, fold.index, plan.rounds + 1, training.epochs)
         weights = group_weights(place, study, archive, fold.index)
         finish_shared_fold(place.run / f"fold-{fold.index}", task, study, weights, history)
-    close_run(place.run, study, plan.training, keep_checkpoints=False)
+    close_run(place.run, study, training, keep_checkpoints=False)
 
 
 def into_study(place: SitePlace, study: Path) -> Path:

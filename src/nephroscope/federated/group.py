@@ -24,9 +24,12 @@ class Plan:
     Attributes:
         name: Of the group.
         id: Drawn at random when the group was made; no archive of another group fits.
-        training: ``epochs`` are those of all rounds together; patience is 0, as each round has its epochs.
+        training: ``epochs`` are those of a training on all patients at once; patience is 0, as each round has its
+            epochs.
         split: How each site divides its own patients.
         rounds: Exchanges of weights.
+        local_epochs: Of a site in each round. 0 shares those of ``training`` over the rounds and takes them times the
+            number of sites: then a site makes about as many steps as a training on all patients at once.
         quorum: Sites without which no round is closed.
         days: That every site has for a round.
         proximal: FedProx; 0 is FedAvg.
@@ -49,9 +52,11 @@ class Plan:
     local_norm: bool
     key: str
     made: str
+    local_epochs: int = 0
 
     def __post_init__(self) -> None:
         check_within("--rounds", self.rounds, 1, 1000)
+        check_within("--local-epochs", self.local_epochs, 0, 1000)
         check_within("--quorum", self.quorum, 1, 1000)
         check_within("--days", self.days, 0, 366)
         check_within("--proximal", self.proximal, 0, 100)
@@ -62,12 +67,12 @@ class Plan:
                 found=self.training.model,
                 remedy=f"use {encoder_of(self.training.model)}",
             )
-        if self.training.epochs % self.rounds:
+        if not self.local_epochs and self.training.epochs % self.rounds:
             raise ConfigError(
                 where="--rounds",
                 expected=f"a number that divides the {self.training.epochs} epochs of [training] evenly",
                 found=str(self.rounds),
-                remedy="change --epochs or --rounds",
+                remedy="change --epochs or --rounds, or say --local-epochs",
             )
         if self.split.protocol != "patient" or self.split.folds < 2:
             raise ConfigError(
@@ -78,13 +83,8 @@ class Plan:
             )
 
     @property
-    def epochs(self) -> int:
-        """Of one round."""
-        return self.training.epochs // self.rounds
-
-    @property
     def closing(self) -> int:
-        """The step after the last round: the best round is chosen, and models trained alone are exchanged."""
+        """The step after the last round: models trained alone are exchanged."""
         return self.rounds + 1
 
     @property
@@ -116,6 +116,17 @@ class Group:
     plan: Plan
     sites: tuple[SiteKey, ...]
     format: int = FORMAT
+
+    @property
+    def epochs(self) -> int:
+        """Of a site in one round."""
+        plan = self.plan
+        return plan.local_epochs or plan.training.epochs // plan.rounds * len(self.sites)
+
+    @property
+    def training(self) -> TrainConfig:
+        """Settings by which each site trains: with its epochs of all rounds."""
+        return replace(self.plan.training, epochs=self.epochs * self.plan.rounds)
 
     def key_of(self, site: str) -> str:
         """Public key of a site.
@@ -188,15 +199,13 @@ class FoldFigures:
     Attributes:
         patients: Of the training part: the weight in the mean.
         cases: Training cases by subtype; None where one of them has fewer than five patients.
-        train_loss, validation_loss: After the round, in nats; None where not finite.
-        received_loss: Of the model that the round began with, on the validation part.
+        received_loss: Of the model that the round began with, on the validation part, in nats; None where that has
+            fewer than five patients, or it is not finite.
     """
 
     index: int
     patients: int
     cases: tuple[int, ...] | None
-    train_loss: float | None
-    validation_loss: float | None
     received_loss: float | None
 
 
@@ -234,8 +243,7 @@ class Step:
         missing: Sites that the step was closed without.
         told: True where the coordinator was told to go on without them.
         until: Date and time up to which the next step waits for every site.
-        chosen: Of each fold, the round whose model is the group's; only in the closing exchange.
-        losses: Validation loss of the group's model before this step, by fold.
+        losses: Validation loss of the group's model before this step, by fold; None where no site told it.
         drift: How far each site's weights went from the mean, as a share of how far the mean went, by site.
     """
 
@@ -245,7 +253,6 @@ class Step:
     told: bool
     refused: tuple[Refusal, ...]
     until: str
-    chosen: tuple[int, ...] = ()
     losses: tuple[float | None, ...] = ()
     drift: dict[str, float | None] = field(default_factory=dict)
 

@@ -15,7 +15,7 @@ from nephroscope.federated.figure_documents import (
     PooledModel,
     SiteFigures,
 )
-from nephroscope.federated.group import FORMAT, Joining, Plan, Step
+from nephroscope.federated.group import FEWEST, FORMAT, Joining, Plan, Step
 from nephroscope.federated.group_place import GroupPlace
 from nephroscope.federated.keys import fingerprint
 from nephroscope.report.page.render import Page, render
@@ -48,7 +48,7 @@ def write_group_page(place: GroupPlace) -> tuple[Path, Pooled]:
     ]
     page = Page(
         title=f"The group {plan.name}",
-        subtitle=f"{plan.training.model}, {plan.rounds} rounds of {plan.epochs} epochs, "
+        subtitle=f"{plan.training.model}, {plan.rounds} rounds of {place.group().epochs} epochs, "
         f"{plan.split.folds} folds, quorum {plan.quorum}",
         marks=("SYNTHETIC",) if any(one.synthetic for one in joinings(place).values()) else (),
         top=[Text(_key(pooled, plan, len(made)), "key")],
@@ -182,14 +182,13 @@ def rounds_blocks(steps: Sequence[Step], plan: Plan) -> list[Block]:
         rows.append((plan.words(step.step), sent, missing, refused, loss, apart))
     header = ("step", "archives", "missing", "refused", "loss before", "drift")
     notes = (
-        "Loss before: validation loss of the model that the step began with, mean over folds.",
+        "Loss before: validation loss of the model that the step began with, mean over folds and the sites that have "
+        f"at least {FEWEST} validation patients.",
         "Drift: how far a site's weights are from the mean, as a share of how far the mean went. A site that goes "
         "much farther than the others has other images or labels.",
     )
     table = Table(caption="Steps", header=header, rows=tuple(rows), notes=notes)
-    chosen = next((step.chosen for step in steps if step.chosen), ())
-    words = [f"Fold {fold}: the model of round {number}." for fold, number in enumerate(chosen)]
-    return [ShownTable("steps", table, small=True), Bullets(words)]
+    return [ShownTable("steps", table, small=True)]
 
 
 def _archive(place: GroupPlace, step: int, site: str) -> Archive:

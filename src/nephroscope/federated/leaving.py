@@ -278,8 +278,11 @@ def _only_waiting(place: SitePlace) -> Waiting:
     plan = place.invitation.plan
     found = [waiting for step in range(plan.figures + 1) if (waiting := waiting_of(place, step))]
     if len(found) != 1:
-        number = f"{len(found)} of them" if found else "none"
-        raise _nothing(place, "an archive that waits for approval", number)
+        there = [path.name for path in sorted(place.waiting.glob("*.zip"))]
+        other = f"{', '.join(there)}, whose bytes are not those that its list names" if there else "none"
+        raise _nothing(
+            place, "an archive that waits for approval", f"{len(found)} of them" if found else other
+        )
     return found[0]
 
 

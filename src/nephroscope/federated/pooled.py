@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nephroscope.base.errors import ArchiveError
-from nephroscope.federated.archive import Archive, as_json
+from nephroscope.federated.archive import as_json
+from nephroscope.federated.contents import last_figures_in
 from nephroscope.federated.coordinator import Arrived
 from nephroscope.federated.figure_documents import (
     ALONE,
@@ -31,34 +31,13 @@ from nephroscope.statistics.metrics import auc
 from nephroscope.statistics.placements import area_interval
 
 CONFIDENCE = 0.95
-MOST_CASES = 1_000_000  # of a bin
 Told = Mapping[str, tuple[SiteFigures, ModelFigures]]  # by site
 
 
 def pool_figures(place: GroupPlace, arrived: Arrived) -> dict[str, bytes]:
     """The members of the coordinator's last archive."""
-    sites = {site: figures_in(archive) for site, archive in sorted(arrived.archives.items())}
+    sites = {site: last_figures_in(archive) for site, archive in sorted(arrived.archives.items())}
     return {"pooled.json": as_json(pool(sites))}
-
-
-def figures_in(archive: Archive) -> SiteFigures:
-    """What a site says at the end.
-
-    Raises:
-        ArchiveError: A histogram is none.
-    """
-    found = archive.document("figures.json", SiteFigures)
-    for model in found.models:
-        rows = model.histogram or ((0,), (0,))
-        sound = len(rows) == 2 and len(rows[0]) == len(rows[1]) <= 1000
-        if not sound or not all(0 <= n <= MOST_CASES for row in rows for n in row):
-            raise ArchiveError(
-                where=f"archive {archive.path.name}, {model.model}",
-                expected="a histogram of counts of two classes",
-                found="something else",
-                remedy="ask the site to run `nephroscope federate evaluate` again",
-            )
-    return found
 
 
 def pool(sites: Mapping[str, SiteFigures], confidence: float = CONFIDENCE) -> Pooled:

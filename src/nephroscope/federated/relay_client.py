@@ -86,7 +86,8 @@ class RelayWay:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             if answer.status >= 400:
-                raise self._refusal("an answer of the relay", _said(answer))
+                remedy = "" if answer.status >= 500 else "ask the coordinator; the relay kept nothing of it"
+                raise self._refusal("a call that the relay takes", _said(answer), remedy)
             yield answer
         except ssl.SSLError as error:
             why = error.reason or type(error).__name__
@@ -96,12 +97,12 @@ class RelayWay:
         finally:
             connection.close()
 
-    def _refusal(self, expected: str, found: str) -> GroupError:
+    def _refusal(self, expected: str, found: str, remedy: str = "") -> GroupError:
         return GroupError(
             where=f"relay {self.host}:{self.port}",
             expected=expected,
             found=found,
-            remedy="run the command again later; nothing was changed here",
+            remedy=remedy or "run the command again later; nothing was changed here",
         )
 
 

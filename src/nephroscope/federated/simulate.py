@@ -14,17 +14,23 @@ import numpy as np
 from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import CohortError, ConfigError, GroupError
 from nephroscope.base.lock import writing
-from nephroscope.base.parallel import map_in_processes
 from nephroscope.federated.aggregate import aggregate
 from nephroscope.federated.coordinator import invite, new_group
 from nephroscope.federated.figure_documents import Pooled
-from nephroscope.federated.figures import answers_of, make_figures
-from nephroscope.federated.group import COORDINATOR, FORMAT, SITE_NAME, Invitation, Plan, Step, site_snapshot
+from nephroscope.federated.figures import answers_of
+from nephroscope.federated.group import (
+    COORDINATOR,
+    FORMAT,
+    SITE_NAME,
+    Invitation,
+    Plan,
+    Refusal,
+    Step,
+    site_snapshot,
+)
 from nephroscope.federated.group_place import GroupPlace
-from nephroscope.federated.leaving import approve
 from nephroscope.federated.place import SitePlace
-from nephroscope.federated.site import join, train_next
-from nephroscope.federated.ways import archive_name
+from nephroscope.federated.played_site import SiteJob, of_site, play_sites
 from nephroscope.learning.run_files import CompleteRun
 from nephroscope.learning.score_run import score_run
 from nephroscope.learning.training.run import close_run, open_run_folder, train_folds
@@ -42,15 +48,19 @@ class Options:
 
     Attributes:
         rounds: Exchanges of weights; they divide the epochs of [training] evenly.
+        local_epochs: As in a plan.
         drop: Sites that leave, after ``drop_after`` rounds.
+        quorum: Sites without which no round is closed; None: all that do not leave.
         proximal, local_norm: As in a plan.
         jobs: Sites at the same time; 1 does all in this process.
         central: Train on all patients at once, too.
     """
 
     rounds: int = 5
+    local_epochs: int = 0
     drop: tuple[str, ...] = ()
     drop_after: int = 1
+    quorum: int | None = None
     proximal: float = 0.0
     local_norm: bool = False
     jobs: int = 1
@@ -82,6 +92,7 @@ class Simulation:
     Attributes:
         sites: Patients by site.
         dropped: Sites that left.
+        failed: Sites that could not do a step, and why; the group went on without them in it.
         models: The group's, the sites' own, their mean, and ``central``, which was trained on all patients at once.
         steps: Records of all steps.
         pooled: The figures of the group.
@@ -90,6 +101,7 @@ class Simulation:
     group: str
     sites: dict[str, int]
     dropped: tuple[str, ...]
+    failed: tuple[Refusal, ...]
     rounds: int
     models: tuple[ModelOnAll, ...]
     best_single: str
@@ -100,18 +112,6 @@ class Simulation:
     def auc(self, model: str) -> Estimate:
         """AUC of a model on all cases."""
         return next(one.auc for one in self.models if one.model == model)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SiteJob:
-    """What a site has to do, small enough to be sent to a process."""
-
-    study: str
-    place: str
-    site_id: str
-    invitation: Invitation
-    exchange: str
-    figures: bool = False
 
 
 def site_names(snapshot: Snapshot) -> dict[str, str]:
@@ -134,12 +134,6 @@ def site_names(snapshot: Snapshot) -> dict[str, str]:
     ids = sorted({site for found in sites_of.values() for site in found})
     plain = all(SITE_NAME.fullmatch(one) and one != COORDINATOR for one in ids)
     return {one: one if plain else f"site-{number:02}" for number, one in enumerate(ids, 1)}
-
-
-def of_site(snapshot: Snapshot, site_id: str) -> Snapshot:
-    """The cases of one site, as its own study would have them."""
-    cases = tuple(case for case in snapshot.cohort.cases if case.site_id == site_id)
-    return replace(snapshot, cohort=replace(snapshot.cohort, cases=cases), own_slices=snapshot.slices)
 
 
 def simulate(root: Path, out: Path, options: Options, training: TrainConfig | None = None) -> Simulation:
@@ -170,24 +164,40 @@ def _play(root: Path, out: Path, options: Options, training: TrainConfig | None)
     place = _group(snapshot, out / "hospitals", options, len(names))
     jobs = {name: _job(root, out, place, site_id, name) for site_id, name in names.items()}
     plan = place.plan
+    failed: list[Refusal] = []
     while len(place.made()) <= plan.figures:
         step = len(place.made())
         gone = options.drop if step > options.drop_after else ()
-        todo = [replace(job, figures=step == plan.figures) for name, job in jobs.items() if name not in gone]
-        _work(todo, options.jobs)
-        joined = [one.name for one in place.group().sites] if step else list(names.values())
-        aggregate(place, [name for name in gone if name in joined])
-    return _result(snapshot, out, place, names, options)
+        there = [one.name for one in place.group().sites] if step else list(jobs)
+        todo = [replace(jobs[name], step=step) for name in there if name not in gone]
+        failed += play_sites(todo, options.jobs)
+        absent = [one.site for one in failed if one.step == step]
+        _check_enough(plan, step, len(todo), [one for one in failed if one.step == step])
+        aggregate(place, [name for name in there if name in gone or name in absent])
+    return _result(snapshot, out, place, names, options, failed)
+
+
+def _check_enough(plan: Plan, step: int, n_asked: int, failed: Sequence[Refusal]) -> None:
+    """Refuse to go on where too few sites did their step, naming each that could not and why."""
+    if failed and n_asked - len(failed) < plan.quorum:
+        raise GroupError(
+            where=f"group {plan.name}, {plan.words(step)}",
+            expected=f"that at least {plan.quorum} sites do it, the quorum",
+            found=f"{n_asked - len(failed)}; " + "; ".join(f"{r.site} [{r.code}]: {r.why}" for r in failed),
+            remedy="correct these sites and run it again, it goes on here; or lower --quorum",
+        )
 
 
 def _group(snapshot: Snapshot, folder: Path, options: Options, n_sites: int) -> GroupPlace:
     place = GroupPlace(folder)
-    quorum = n_sites - len(options.drop)
-    decided = {"rounds": options.rounds, "proximal": options.proximal, "local_norm": options.local_norm}
+    quorum = options.quorum or n_sites - len(options.drop)
+    decided = {name: getattr(options, name) for name in ("rounds", "local_epochs", "proximal", "local_norm")}
     if not folder.exists():
         new_group(folder, snapshot.settings, quorum=quorum, days=0.0, **decided)
     plan = place.plan
     same = plan.training == replace(snapshot.settings.training, patience=0)
+    if options.quorum:
+        decided["quorum"] = options.quorum
     if not same or any(getattr(plan, name) != value for name, value in decided.items()):
         raise GroupError(
             where=f"folder {folder.parent.name}",
@@ -208,39 +218,26 @@ def _job(root: Path, out: Path, place: GroupPlace, site_id: str, name: str) -> S
         site_id=site_id,
         invitation=read_document(path, Invitation, FORMAT),
         exchange=str(place.exchange),
+        step=0,
     )
 
 
-def _work(jobs: Sequence[SiteJob], n: int) -> None:
-    if n > 1 and len(jobs) > 1:
-        list(map_in_processes(do_step, jobs, min(n, len(jobs))))
-    else:
-        for job in jobs:
-            do_step(job)
-
-
-def do_step(job: SiteJob) -> None:
-    """Do what a site has to do now, and approve it; nothing where it is done."""
-    study = of_site(take_snapshot(Path(job.study)), job.site_id)
-    place = SitePlace(Path(job.place))
-    step = len(place.receive()) if (place.folder / "invitation.json").exists() else 0
-    if (place.sent / archive_name(job.invitation.plan.name, step, job.invitation.site)).exists():
-        return
-    if step == 0:
-        join(place.folder, study, job.invitation, Path(job.exchange))
-    elif job.figures:
-        make_figures(place, study, share="scores")
-    else:
-        train_next(place, study)
-    approve(SitePlace(place.folder), "simulation")
-
-
 def _result(
-    snapshot: Snapshot, out: Path, place: GroupPlace, names: dict[str, str], options: Options
+    snapshot: Snapshot,
+    out: Path,
+    place: GroupPlace,
+    names: dict[str, str],
+    options: Options,
+    failed: Sequence[Refusal],
 ) -> Simulation:
     plan, group = place.plan, place.group()
     pooled = place.made()[-1].document("pooled.json", Pooled)
-    parts = {name: site_snapshot(of_site(snapshot, site_id), plan) for site_id, name in names.items()}
+    joined = {one.name for one in group.sites}
+    parts = {
+        name: site_snapshot(of_site(snapshot, site_id), plan)
+        for site_id, name in names.items()
+        if name in joined
+    }
     found = _on_all(out, place, parts)
     if options.central:
         found[CENTRAL] = _central(out / CENTRAL, snapshot, parts, plan)
@@ -266,6 +263,7 @@ def _result(
             name: len({c.patient_id for c in part.cohort.cases if c.subtype}) for name, part in parts.items()
         },
         dropped=options.drop,
+        failed=tuple(failed),
         rounds=plan.rounds,
         models=tuple(models),
         best_single=pooled.best_single,

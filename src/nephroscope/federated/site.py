@@ -82,29 +82,26 @@ def train_next(place: SitePlace, snapshot: Snapshot) -> Waiting:
         )
     if waiting := waiting_of(place, step):
         return waiting
-    study = site_snapshot(snapshot, plan)
-    compute = open_run_folder(place.run, study, plan.training, at_once=True)
+    study, training = site_snapshot(snapshot, plan), place.group().training
+    compute = open_run_folder(place.run, study, training, at_once=True)
     if step == plan.closing:
         return _close(place, archive, study, compute)
     members: dict[str, bytes] = {}
     changes: dict[str, Change] = {}
     folds = []
     for fold in study.split.folds:
-        task = fold_task(study, plan.training, fold, compute)
+        task = fold_task(study, training, fold, compute)
         given = given_arrays(place, archive, task, study)
-        norms = _norms_of_mean(archive, task, compute, given, study)
-        if norms and measures_norms(plan):
-            members[norm_name(fold.index)] = arrays_as_bytes(norms)
-        received = (
-            validation_loss(task, compute, study.slices.spec, _with(given, norms)) if step > 1 else math.nan
-        )
-        arrays, last = _train(place, step, task, compute, given, study.slices.spec)
-        losses = (last.train_loss, last.validation_loss)
+        received = None
+        if step > 1 and told(study, fold):
+            norms = _norms_of_mean(archive, task, compute, given, study)
+            received = validation_loss(task, compute, study.slices.spec, _with(given, norms))
+        arrays = _train(place, step, task, compute, given, study.slices.spec)
         own = own_names(plan)
         shared = {name: value for name, value in arrays.items() if name not in own}
         name = f"fold-{fold.index}.safetensors"
         members[name], changes[name] = arrays_as_bytes(shared), Change(before=given, after=shared)
-        folds.append(figures_of(study, fold, task, received, losses))
+        folds.append(figures_of(study, fold, task, received))
     members["figures.json"] = as_json(RoundFigures(folds=tuple(folds), versions=versions()))
     kept = _keep(place, study, step, archive.digest, members, changes)
     _forget(place, plan, step)
@@ -144,12 +141,17 @@ def given_arrays(place: SitePlace, archive: Archive, task: FoldTask, study: Snap
     own = own_names(place.invitation.plan)
     if own:
         step = archive.manifest.step
-        norms = own_norms(place, task, study, step, own)
-        if not norms:  # it trained no round yet: batch norm begins as that of the first archive
-            first = arrays_from_bytes(place.receive()[0].read(name), name)
-            norms = {key: value for key, value in first.items() if key in own}
-        given |= norms
+        given |= norms_here(place, task, study, step, own)
     return given
+
+
+def norms_here(place: SitePlace, task: FoldTask, study: Snapshot, step: int, own: frozenset[str]) -> Arrays:
+    """This site's batch norm after the rounds up to ``step``; before its first one that of the first archive."""
+    if norms := own_norms(place, task, study, step, own):
+        return norms
+    name = f"fold-{task.fold}.safetensors"
+    first = arrays_from_bytes(place.receive()[0].read(name), name)
+    return {key: value for key, value in first.items() if key in own}
 
 
 def own_norms(place: SitePlace, task: FoldTask, study: Snapshot, step: int, own: frozenset[str]) -> Arrays:
@@ -175,39 +177,34 @@ def _with(given: Arrays, norms: Arrays) -> Arrays:
 
 def _train(
     place: SitePlace, step: int, task: FoldTask, compute: Compute, given: Arrays, spec: SliceSpec
-) -> tuple[Arrays, Epoch]:
-    """The tensors of a round, and its last epoch."""
-    plan = place.invitation.plan
-    until = step * plan.epochs
-    history = earlier_epochs(place, task.fold, step, until - plan.epochs)
-    this = round_task(task, until, plan.proximal, len(place.group().sites))
-    arrays, epochs = run_round(place.round(step, task.fold), this, compute, spec, given, history)
-    return arrays, epochs[-1]
+) -> Arrays:
+    """The tensors of a round."""
+    group = place.group()
+    until = step * group.epochs
+    history = earlier_epochs(place, task.fold, step, until - group.epochs)
+    this = round_task(task, until, group.plan.proximal, len(group.sites))
+    return run_round(place.round(step, task.fold), this, compute, spec, given, history)[0]
 
 
-def figures_of(
-    study: Snapshot, fold: Fold, task: FoldTask, received: float, losses: tuple[float, float]
-) -> FoldFigures:
+def told(study: Snapshot, fold: Fold) -> bool:
+    """True where the loss on the validation part of a fold may leave: a mean over fewer patients tells of each."""
+    return n_patients(study, fold.validation) >= FEWEST
+
+
+def figures_of(study: Snapshot, fold: Fold, task: FoldTask, received: float | None) -> FoldFigures:
     """What the site says of a fold; subtypes with one to four patients are not counted."""
-    told: tuple[int, ...] | None = tuple(int(n) for n in cases_by_subtype(task))
+    cases: tuple[int, ...] | None = tuple(int(n) for n in cases_by_subtype(task))
     subtypes, by_id = study.cohort.subtypes, study.cohort.by_id
     for subtype in subtypes:
         n = n_patients(study, [name for name in fold.train if by_id[name].subtype == subtype])
         if 0 < n < FEWEST:
-            told = None
+            cases = None
     return FoldFigures(
         index=fold.index,
         patients=n_patients(study, fold.train),
-        cases=told,
-        train_loss=finite(losses[0]),
-        validation_loss=finite(losses[1]),
-        received_loss=finite(received),
+        cases=cases,
+        received_loss=received if received is None or math.isfinite(received) else None,
     )
-
-
-def finite(value: float) -> float | None:
-    """A number, or None where it is none."""
-    return float(value) if math.isfinite(value) else None
 
 
 def earlier_epochs(place: SitePlace, fold: int, step: int, n: int) -> list[Epoch]:
@@ -230,19 +227,19 @@ def _epoch(fields: dict[str, float | None]) -> Epoch:
 
 
 def _close(place: SitePlace, archive: Archive, study: Snapshot, compute: Compute) -> Waiting:
-    """Validate the model of the last round, and train one on this site's patients alone, to stand next to it."""
+    """Measure batch norm of the last round's mean, and train a model on this site's patients alone."""
     plan, spec = place.invitation.plan, study.slices.spec
     folds, members = [], {}
     for fold in study.split.folds:
-        task = fold_task(study, plan.training, fold, compute)
+        task = fold_task(study, place.group().training, fold, compute)
         folder = place.folder / "alone" / f"fold-{fold.index}"
         members[f"alone-fold-{fold.index}.safetensors"] = train_alone(folder, task, compute, spec)
         given = given_arrays(place, archive, task, study)
         norms = _norms_of_mean(archive, task, compute, given, study)
         if norms and measures_norms(plan):
             members[norm_name(fold.index)] = arrays_as_bytes(norms)
-        received = validation_loss(task, compute, spec, _with(given, norms))
-        folds.append(figures_of(study, fold, task, received, (math.nan, math.nan)))
+        received = validation_loss(task, compute, spec, _with(given, norms)) if told(study, fold) else None
+        folds.append(figures_of(study, fold, task, received))
     changes = {
         name: Change(before={}, after=arrays_from_bytes(content, name))
         for name, content in members.items()

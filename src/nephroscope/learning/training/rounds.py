@@ -48,6 +48,7 @@ from nephroscope.study.snapshot import Snapshot
 Arrays = dict[str, npt.NDArray[Any]]
 NETWORK, OPTIMIZER = "network.", "optimizer."
 STATISTICS = MEAN, VARIANCE = (".running_mean", ".running_var")  # of batch norm
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +251,19 @@ def network_shapes(
 
 
 @cache
+def moment_shapes(
+    config: TrainConfig, n_subtypes: int, spec: SliceSpec
+) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of every moment of the optimizer, by name."""
+    weights = enumerate(first_network(config, 0, n_subtypes, spec).parameters())
+    return {
+        f"{OPTIMIZER}{number}.{moment}": (tuple(one.shape), "<f4")
+        for number, one in weights
+        for moment in MOMENTS
+    }
+
+
+@cache
 def norm_names(config: TrainConfig, n_subtypes: int, spec: SliceSpec) -> frozenset[str]:
     """The tensors of batch norm, with their moments."""
     network = first_network(config, 0, n_subtypes, spec)
@@ -257,7 +271,7 @@ def norm_names(config: TrainConfig, n_subtypes: int, spec: SliceSpec) -> frozens
     names = {f"{NETWORK}{name}" for name in network.state_dict() if name.rpartition(".")[0] in layers}
     for number, (name, _) in enumerate(network.named_parameters()):
         if name.rpartition(".")[0] in layers:
-            names |= {f"{OPTIMIZER}{number}.{moment}" for moment in ("exp_avg", "exp_avg_sq")}
+            names |= {f"{OPTIMIZER}{number}.{moment}" for moment in MOMENTS}
     return frozenset(names)
 
 

@@ -216,3 +216,39 @@ def test_two_readers_are_compared_when_both_have_signed(tmp_path, workstation, p
     page.wait_for_selector("#said .done")
     report = Study(root).agreement()
     assert report.cases[0].decision == "union"
+
+
+def test_what_is_no_number_is_said_and_not_taken_for_nothing(tmp_path, workstation, page):
+    """A browser gives "1e" in a field of numbers as an empty text, of which Number makes 0."""
+    root = undrawn_study(tmp_path / "study")
+    server = workstation(root)
+    open_case(page, server)
+    begin(page, "reader-1")
+    limits = """async ([low, high]) => {
+      const { limitsIn } = await import("/static/draw-tools.js");
+      const field = (value) => Object.assign(document.createElement("input"), { type: "number", value });
+      const { low: from, high: to } = limitsIn(field(low), field(high));
+      return [String(from), String(to)];
+    }"""
+    assert page.evaluate(limits, ["-20", ""]) == ["-20", "Infinity"]
+    assert page.evaluate(limits, ["", "0"]) == ["-Infinity", "0"]
+    page.focus('[data-testid="draw-low"]')
+    page.keyboard.press("ControlOrMeta+A")
+    page.keyboard.type("1e")
+    assert page.locator('[data-testid="draw-low"]').input_value() == ""
+    page.click('[data-testid="draw-threshold-brush"]')
+    canvas = Canvas(page)
+    canvas.go_to(4)
+    canvas.drag((9, 9), (9, 12))
+    canvas.saved(1)
+    assert canvas.facts() == []
+    client = server.client()
+    page.goto(f"{server.origin}/steps", wait_until="networkidle")
+    for text in ("1e", "", "-1"):
+        page.focus('[data-testid="steps-holdout"]')
+        page.keyboard.press("ControlOrMeta+A")
+        page.keyboard.press("Delete")
+        page.keyboard.type(text)
+        page.click('[data-testid="steps-split"]')
+        page.wait_for_selector('[data-testid="page-messages"] .error')
+    assert client.get("/api/jobs")[1]["jobs"] == []

@@ -15,7 +15,7 @@ from nephroscope.base.errors import PacsError
 from nephroscope.exchange import dimse
 from nephroscope.exchange.address import Line, read_node
 from nephroscope.exchange.connect import connect
-from nephroscope.exchange.fetch import _keep, fetch_series
+from nephroscope.exchange.fetch import _keep, fetch_series, find_series
 from nephroscope.exchange.peer import Query, RemoteSeries
 from orthanc import free_port
 from phantoms import dicom_slices, write_slices
@@ -87,6 +87,53 @@ def test_only_objects_of_the_series_that_is_fetched_are_kept(images, tmp_path, c
         one.SOPInstanceUID for one in images
     )
     assert [one.args for one in caplog.records] == [(images[0].SeriesInstanceUID,)] * 3
+
+
+def test_a_series_of_which_a_pacs_lists_less_than_it_counts_is_not_whole(images, tmp_path):
+    """A PACS that answers at most so many objects, or does not search for single ones."""
+
+    class Pacs:
+        def __init__(self, counted, listed):
+            self.counted, self.listed = counted, listed
+
+        def series(self, query):
+            return [replace(remote(images[0]), n_images=self.counted)]
+
+        def instances(self, study_uid, series_uid):
+            return {one.SOPInstanceUID for one in images[: self.listed]}
+
+        def fetch(self, series, keep):
+            for one in images[: self.listed]:
+                keep(content_of(one, tmp_path / "one"))
+
+    n, query = len(images), Query(patient_id="P1")
+    for counted, listed, whole in (
+        (n, n, True),
+        (None, n, True),
+        (n, n - 1, False),
+        (n, 0, False),
+        (0, 0, False),
+    ):
+        (found,) = fetch_series(Pacs(counted, listed), query, tmp_path / f"{counted}-{listed}")
+        assert (found.n_there, found.n_here) == (max(counted or 0, listed), listed)
+        assert (found.is_whole, found.error == "") == (whole, whole)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [Query(patient_id="P2"), Query(study_uid="1.2.7"), Query(patient_id="P1", series_uid="1.2.7")],
+)
+def test_series_of_another_patient_than_asked_for_are_refused(images, query):
+    """A PACS that ignores a field answers with everything it has."""
+
+    class Pacs:
+        def series(self, query):
+            return [remote(images[0])]
+
+    with pytest.raises(PacsError, match="1 of 1 of another"):
+        find_series(Pacs(), query)
+    for fits in (Query(patient_id="p1 "), Query(patient_id="P*"), Query(date="20240131")):
+        assert len(find_series(Pacs(), fits)) == 1
 
 
 @contextmanager

@@ -94,6 +94,32 @@ def test_everything_else_is_refused_by_name(tmp_path, does, code):
     assert refused.value.where.startswith("case c, drawn by draw it")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"labels": {"kidney": 1, "tumor"',
+        "[1, 2]",
+        "[" * 100_000,
+        json.dumps({"labels": {"tumor": 2, "kidney": 1}, "more": "y" * 2**20}),
+        '{"labels": {"tumor": "2", "kidney": "1"}}',
+        '{"labels": {"tumor": 2.0}}',
+        '{"labels": {"tumor": true}}',
+        '{"labels": ["background", "kidney", "tumor"]}',
+    ],
+)
+def test_a_label_map_whose_values_are_not_named_as_they_should_be_is_refused(tmp_path, said):
+    """Taken without the names, its value 1, a kidney, would be the tumor."""
+    path = tmp_path / "said.json"
+    path.write_text(said, encoding="utf-8")
+    with pytest.raises(SegmenterError) as refused:
+        drawn(tmp_path, "says", path)
+    assert refused.value.code == "segmenter-damaged"
+
+
+def test_what_nobody_can_see_is_no_part_of_an_author():
+    assert author_of("net\u202ework\0", "1\n2") == "model:net-work@1-2"
+
+
 def test_a_drawing_on_the_other_side_than_the_table_says_is_doubted(tmp_path):
     given = tool_of(command(tmp_path, "well"))
     kidney = np.roll(box_tumor(), 2, 1)

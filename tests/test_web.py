@@ -150,14 +150,8 @@ def test_what_the_page_cannot_read_is_refused_by_name(tab):
 
 
 def test_drawn_tumor_is_answered_as_predict_answers_it(tab, bundle, tmp_path):
-    case = next(iter(golden_cases(1)))
-    folder = tmp_path / "series"
-    folder.mkdir()
-    for name, data in case.files.items():
-        (folder / name).write_bytes(data)
-    root = tab.ask("DOM.getDocument")["root"]["nodeId"]
-    node = tab.ask("DOM.querySelector", nodeId=root, selector="#input-files")["nodeId"]
-    tab.ask("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in sorted(folder.iterdir())])
+    folder = _first_series(tmp_path)
+    _choose(tab, "#input-files", *sorted(folder.iterdir()))
     _wait(tab, "!document.getElementById('draw').disabled")
     tab.evaluate("document.getElementById('draw').click()")
     box = tab.evaluate(
@@ -187,6 +181,60 @@ def test_drawn_tumor_is_answered_as_predict_answers_it(tab, bundle, tmp_path):
     assert (found["call"], found["reason"]) == (made.call, made.reason)
     assert [one["code"] for one in found["findings"]] == [one.code for one in made.findings]
     assert found["probabilities"] == pytest.approx(made.probabilities, abs=1e-5)
+
+
+def test_nothing_of_another_roi_or_case_is_answered(tab, tmp_path):
+    """A refused ROI file leaves no answer of the one before, another label is used, another CT begins anew."""
+    folder = _first_series(tmp_path)
+    volume = read_ct(folder)
+    where = np.zeros(volume.hu.shape, bool)
+    where[:, where.shape[1] // 2 - 9 : where.shape[1] // 2, where.shape[2] // 2 - 9 : where.shape[2] // 2] = 1
+    write_nifti(RoiMask(voxels=where, geometry=volume.geometry, case_id="c"), tmp_path / "roi.nii.gz")
+    (tmp_path / "bad.nii.gz").write_bytes((tmp_path / "roi.nii.gz").read_bytes()[:200])
+    other = _first_series(tmp_path, "other")
+    said = "document.getElementById('{}').{}"
+    drawn, result = "nephroscope.drawn().length", said.format("result", "innerText")
+
+    def label(value):
+        tab.evaluate(said.format("label", f"value = '{value}'"))
+        tab.evaluate(said.format("ask", "click()"))
+
+    _choose(tab, "#input-files", *sorted(folder.iterdir()))
+    _wait(tab, said.format("about-roi", "textContent === 'none yet' || true"))
+    _choose(tab, "#input-roi", tmp_path / "roi.nii.gz")
+    _wait(tab, f"{drawn} === {where.sum()} && nephroscope.answer() !== null")
+    label(2)
+    _wait(tab, "nephroscope.answer() === null && !document.body.hasAttribute('aria-busy')")
+    assert (tab.evaluate(drawn), "the tumor label 2" in tab.evaluate(result)) == (0, True)
+    label(0.5)
+    _wait(tab, f"{result}.includes('the field Label')")
+    label("")
+    _wait(tab, f"{drawn} === {where.sum()} && nephroscope.answer() !== null")
+    _choose(tab, "#input-roi", tmp_path / "bad.nii.gz")
+    _wait(tab, f"{drawn} === 0 && !document.body.hasAttribute('aria-busy')")
+    tab.evaluate(said.format("ask", "click()"))
+    _wait(tab, "nephroscope.answer() === null && !document.body.hasAttribute('aria-busy')")
+    _choose(tab, "#input-roi", tmp_path / "roi.nii.gz")
+    _wait(tab, f"{drawn} === {where.sum()} && nephroscope.answer() !== null")
+    tab.evaluate(said.format("side", "value = 'left'"))
+    _choose(tab, "#input-files", *sorted(other.iterdir()))
+    _wait(tab, said.format("about-roi", "textContent === 'none yet'"))
+    _wait(tab, "!document.body.hasAttribute('aria-busy')")
+    assert (tab.evaluate(drawn), tab.evaluate(said.format("side", "value"))) == (0, "unknown")
+
+
+def _first_series(folder, name="series"):
+    """The files of the first golden case."""
+    (folder / name).mkdir()
+    for file, data in next(iter(golden_cases(1))).files.items():
+        (folder / name / file).write_bytes(data)
+    return folder / name
+
+
+def _choose(tab, selector, *paths):
+    root = tab.ask("DOM.getDocument")["root"]["nodeId"]
+    node = tab.ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+    tab.ask("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in paths])
 
 
 def _wait(tab, condition):

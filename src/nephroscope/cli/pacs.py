@@ -207,12 +207,13 @@ class GetSeries(AskPacs):
             asdict(one.series) | {"n_there": one.n_there, "n_here": one.n_here, "error": one.error}
             for one in found
         ]
-        whole = sum(one.n_here == one.n_there for one in found)
+        whole = sum(one.is_whole for one in found)
         text = f"{whole} of {len(found)} series are whole in {self.out.name}"
-        wrong = [
-            f"series {one.series.series_uid}: {one.n_here} of {one.n_there} ({one.error})" for one in found
+        missing = [
+            f"series {one.series.series_uid}: {one.n_here} of {one.n_there} ({one.error})"
+            for one in found
+            if not one.is_whole
         ]
-        missing = [line for line, one in zip(wrong, found, strict=True) if one.n_here < one.n_there]
         return Outcome(
             data={"series": rows}, text=text, warning="\n".join(missing), exit_code=SOME if missing else 0
         )

@@ -17,9 +17,9 @@ class FetchedSeries:
     """A series that was fetched.
 
     Attributes:
-        n_there: Objects that the PACS lists.
+        n_there: Objects that the PACS lists, or counts where it counts more.
         n_here: Those of them that are in the folder.
-        error: Why some are missing.
+        error: Why some are missing; also where the PACS lists none at all.
     """
 
     series: RemoteSeries
@@ -27,12 +27,17 @@ class FetchedSeries:
     n_here: int
     error: str = ""
 
+    @property
+    def is_whole(self) -> bool:
+        """True when all that the PACS has of it is here."""
+        return not self.error and self.n_here == self.n_there > 0
+
 
 def find_series(peer: Peer, query: Query) -> list[RemoteSeries]:
     """The series that match.
 
     Raises:
-        PacsError: The query asks for everything, or the PACS does not answer.
+        PacsError: The query asks for everything, or the PACS does not answer it, or answers another.
     """
     if query.is_open:
         raise PacsError(
@@ -41,7 +46,24 @@ def find_series(peer: Peer, query: Query) -> list[RemoteSeries]:
             found="none: everything in the PACS would match",
             remedy="say which, such as --patient-id",
         )
-    return sorted(peer.series(query), key=lambda one: (one.date, one.study_uid, one.series_uid))
+    found = peer.series(query)
+    if others := sum(not _is_asked_for(one, query) for one in found):
+        raise PacsError(
+            where="query",
+            expected="series of the patient, study and series that were asked for",
+            found=f"{others} of {len(found)} of another: the PACS does not search by this",
+            remedy="ask by --study or --series, or by another field that it knows",
+        )
+    return sorted(found, key=lambda one: (one.date, one.study_uid, one.series_uid))
+
+
+def _is_asked_for(one: RemoteSeries, query: Query) -> bool:
+    """False where a PACS answers of another patient, study or series, as one that ignores a field does."""
+    pairs = ((one.study_uid, query.study_uid), (one.series_uid, query.series_uid))
+    wild = any(mark in query.patient_id for mark in "*?\\")
+    same_patient = wild or one.patient_id.casefold() == query.patient_id.strip().casefold()
+    lists = all(not asked or "\\" in asked or got == asked for got, asked in pairs)
+    return lists and (not query.patient_id or not one.patient_id or same_patient)
 
 
 def fetch_series(peer: Peer, query: Query, folder: Path) -> Iterator[FetchedSeries]:
@@ -60,8 +82,11 @@ def fetch_series(peer: Peer, query: Query, folder: Path) -> Iterator[FetchedSeri
                 error = refused.found
             missing = there - _here(folder, one)
             error = error or ("the PACS did not give all that it lists" if missing else "")
-        n_there = len(there)
-        yield FetchedSeries(series=one, n_there=n_there, n_here=n_there - len(missing), error=error)
+        n_there = max(len(there), one.n_images or 0)
+        if not error and n_there > len(there):
+            error = f"the PACS counts {n_there} images and lists {len(there)}"
+        error = error or ("" if there else "the PACS lists no image of it")
+        yield FetchedSeries(series=one, n_there=n_there, n_here=len(there) - len(missing), error=error)
 
 
 def _keep(content: bytes, folder: Path, wanted: RemoteSeries) -> bool:

@@ -2,6 +2,7 @@
 
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from nephroscope.segmenters.refusal import (
     SegmenterError,
     SeveralFilesError,
 )
-from nephroscope.segmenters.tool import MOST_JSON_BYTES, Tool, author_of, named_labels
+from nephroscope.segmenters.tool import MOST_JSON_BYTES, Tool, author_of, is_label, named_labels
 
 IMAGES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".hdr", ".img")
 TUMOR = 1  # what the only value of a label map without names means
@@ -81,7 +82,7 @@ def read_output(folder: Path, wanted: Path, geometry: VolumeGeometry, tool: Tool
         SegmenterError: No label map or several, damaged, on another grid, flipped, empty, or with other values.
     """
     path = _the_file(folder, wanted, where)
-    says = _read_says(path)
+    says = _read_says(path, where)
     try:
         return _read(path, geometry, tool, says, where)
     except SegmenterError as error:
@@ -228,35 +229,45 @@ def _check_grid(
     )
 
 
-def _read_says(path: Path) -> Says:
-    """The JSON next to a label map, of which only what has the expected type is taken."""
+def _read_says(path: Path, where: str) -> Says:
+    """The JSON next to a label map.
+
+    Raises:
+        DamagedOutputError: It is damaged, or does not say what the values are: the map would be taken for another.
+    """
     stem = path.name.removesuffix(".gz").removesuffix(".nii")
     for name in (f"{stem}.json", f"{path.name}.json"):
         beside = path.with_name(name)
-        if not beside.is_symlink() and beside.is_file() and beside.stat().st_size <= MOST_JSON_BYTES:
-            try:
-                found = parse_json(beside.read_text(encoding="utf-8"))
-            except ValueError:
-                continue
-            if isinstance(found, dict):
-                return _says(found)
+        if beside.is_symlink() or not beside.is_file():
+            continue
+        said = None
+        if beside.stat().st_size <= MOST_JSON_BYTES:
+            with suppress(ValueError):
+                said = parse_json(beside.read_text(encoding="utf-8"))
+        if not isinstance(said, dict):
+            expected = f"a JSON object of at most {MOST_JSON_BYTES >> 20} MB next to the label map, or none"
+            raise _refusal(DamagedOutputError, where, expected, "something else", "write it whole")
+        return _says(said, where)
     return Says(labels={})
 
 
-def _says(found: Mapping[str, object]) -> Says:
+def _says(found: Mapping[str, object], where: str) -> Says:
+    """What it says, of which only what has the expected type is taken; but the names of the values must be whole."""
+
     def text(*keys: str) -> str:
         values = [found[key] for key in keys if isinstance(found.get(key), str | int | float)]
         return str(values[0])[:200] if values else ""
 
-    held = next(
-        (found[key] for key in ("labels", "label_names", "names") if isinstance(found.get(key), dict)), {}
-    )
+    held = next((found[key] for key in ("labels", "label_names", "names") if key in found), {})
+    if not isinstance(held, dict) or not all(is_label(key, value) for key, value in held.items()):
+        expected = 'labels in its JSON such as {"tumor": 1, "kidney": 2}'
+        raise _refusal(DamagedOutputError, where, expected, "others", "write whole numbers, by name")
     return Says(
         tool=text("tool", "name"),
         version=text("version"),
         weights=text("weights", "weights_digest", "weights_sha256", "digest", "sha256"),
         seen=text("seen"),
-        labels=named_labels(held if isinstance(held, dict) else {}),
+        labels=named_labels(held),
     )
 
 

@@ -60,10 +60,9 @@ class Tool:
 
 
 def author_of(name: str, version: str) -> str:
-    """``model:NAME@VERSION``, with what an author may not contain replaced by a hyphen."""
-    parts = [
-        re.sub(r"[\s:@,;|]+", "-", part.strip())[:60].strip("-") or "unknown" for part in (name, version)
-    ]
+    """``model:NAME@VERSION``, with what an author may not contain, or nobody can see, replaced by a hyphen."""
+    seen = ("".join(one if one.isprintable() else "-" for one in part.strip()) for part in (name, version))
+    parts = [re.sub(r"[\s:@,;|]+", "-", part)[:60].strip("-") or "unknown" for part in seen]
     return f"model:{parts[0]}@{parts[1]}"
 
 
@@ -331,3 +330,11 @@ def named_labels(listed: Mapping[str, object]) -> dict[int, str]:
             if isinstance(value, int) and not isinstance(value, bool) and value > 0:
                 sizes[value] = min(sizes.get(value, (len(plain), name)), (len(plain), name))
     return {value: name for value, (_, name) in sizes.items()}
+
+
+def is_label(key: str, value: object) -> bool:
+    """True for an entry that `named_labels` understands: a whole number or several by name, or a name by number."""
+    if isinstance(value, str):
+        return re.fullmatch(r"\s*[0-9]{1,9}\s*", key) is not None
+    numbers = value if isinstance(value, list) else [value]
+    return all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in numbers)

@@ -1,6 +1,6 @@
 // A tumor is drawn on the CT in this page, with the tools of the workstation; every stroke can be undone.
 
-import { Brush, Polygon } from "/static/draw-tools.js";
+import { Brush, Polygon, limitsIn } from "/static/draw-tools.js";
 import { make, say } from "./local.js";
 
 const LAYER = "tumor";
@@ -39,7 +39,7 @@ export class PageDrawing {
   }
 
   limits() {
-    return { low: Number(this.low.value), high: Number(this.high.value) };
+    return limitsIn(this.low, this.high);
   }
 
   choose(name) {

@@ -11,7 +11,7 @@ import { openRoi, organsIn, placeRoi, roiMask } from "./roi.js";
 import { bytesOf, parse } from "./series.js";
 import { aboutElements, answerElements, refusalElements } from "./show.js";
 import { openViewer } from "/static/viewer.js";
-import { Refusal } from "./words.js";
+import { Refusal, roiRefusal } from "./words.js";
 
 const TOLERANCE = 1e-3; // logits; other processors round differently
 const at = (id) => document.getElementById(id);
@@ -70,7 +70,14 @@ async function attempt(words, work) {
   }
 }
 
-const asked = () => ({ label: Number(at("label").value) || 1, name: at("segment").value || (at("label").value ? `#${at("label").value}` : "") });
+/** Which segment is the tumor, as the fields say. */
+function asked() {
+  const { value, validity } = at("label");
+  if (validity.badInput || validity.rangeUnderflow || validity.stepMismatch) {
+    throw roiRefusal({ where: "the field Label", expected: "a whole number of 1 or more, or nothing", found: "something else", remedy: "correct it" });
+  }
+  return { label: Number(value) || 1, name: at("segment").value || (value ? `#${value}` : "") };
+}
 
 async function readCt() {
   forget();
@@ -93,13 +100,16 @@ function forget() {
 
 async function placeFile() {
   now.drawing?.close();
-  now.drawing = null;
+  now.viewer.removeLayer("tumor");
+  Object.assign(now, { drawing: null, roi: null, organs: {} }); // a refused file leaves none, not the one before
+  at("about-roi").textContent = "refused";
+  now.segment = JSON.stringify(asked());
   const opened = await openRoi(now.roiFile, now.ct.name);
-  now.roi = await placeRoi(opened, now.ct.volume, asked());
+  const roi = await placeRoi(opened, now.ct.volume, asked());
   now.organs = await organsIn(opened, now.ct.volume, asked().label);
+  now.roi = roi;
   const { shape } = now.ct.volume.geometry;
   const drawn = drawnSlices(now.roi.voxels, shape);
-  now.viewer.removeLayer("tumor");
   const layer = now.viewer.addLayer("tumor", now.volume, "#ffb000");
   layer.put(drawn.map((index) => ({ index, runs: runsOf(now.roi.voxels, shape, index) })));
   const middle = drawn[Math.floor(drawn.length / 2)];
@@ -108,6 +118,11 @@ async function placeFile() {
 }
 
 async function takeCt(files, folder) {
+  if (now.ct !== null) { // another case: nothing of the one before is used on it
+    now.roiFile = null;
+    at("side").value = "unknown";
+    at("about-roi").textContent = "none yet";
+  }
   Object.assign(now, { files, folder });
   await attempt("Reading the CT ...", async () => {
     await readCt();
@@ -130,8 +145,7 @@ async function takeRoi(file) {
 }
 
 function draw() {
-  now.roi = null;
-  now.organs = {};
+  Object.assign(now, { roi: null, roiFile: null, organs: {} });
   now.viewer.removeLayer("tumor");
   now.drawing?.close();
   now.drawing = new PageDrawing(now.viewer, now.volume, at("drawing"), () => { at("result").hidden = true; });
@@ -143,6 +157,8 @@ let page = null;
 async function ask() {
   await attempt("Answering ...", async () => {
     const started = performance.now();
+    now.answer = null;
+    if (now.roiFile && (now.roi === null || now.segment !== JSON.stringify(asked()))) await placeFile();
     if (now.drawing) now.roi = roiMask(now.drawing.voxels(), now.ct.volume.geometry, now.ct.name);
     const answer = await answerCase(page, now.ct, now.roi, { stated: at("side").value, organs: now.organs });
     answer.seconds = (performance.now() - started) / 1000;
@@ -190,24 +206,33 @@ async function looksLikeRoi(file) {
   }
 }
 
+let last = Promise.resolve();
+
+/** One thing after the other: what is chosen while something is read would mix two cases. */
+function inTurn(work) {
+  last = last.then(work).catch((error) => showResult(refusalElements(error)));
+}
+
 function listen() {
   for (const [button, input] of [["pick-folder", "input-folder"], ["pick-files", "input-files"], ["pick-roi", "input-roi"]]) {
     at(button).addEventListener("click", () => { at(input).value = ""; at(input).click(); });
   }
   const chosen = (input) => [...at(input).files].map((file) => Object.assign(file, { path: file.webkitRelativePath || file.name }));
-  at("input-folder").addEventListener("change", () => takeCt(...withFolder(chosen("input-folder"))));
-  at("input-files").addEventListener("change", () => takeCt(chosen("input-files"), null));
-  at("input-roi").addEventListener("change", () => takeRoi(at("input-roi").files[0]));
-  at("draw").addEventListener("click", draw);
-  at("ask").addEventListener("click", ask);
+  at("input-folder").addEventListener("change", () => { const files = chosen("input-folder"); inTurn(() => takeCt(...withFolder(files))); });
+  at("input-files").addEventListener("change", () => { const files = chosen("input-files"); inTurn(() => takeCt(files, null)); });
+  at("input-roi").addEventListener("change", () => { const [file] = at("input-roi").files; inTurn(() => takeRoi(file)); });
+  at("draw").addEventListener("click", () => inTurn(draw));
+  at("ask").addEventListener("click", () => inTurn(ask));
   document.addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
   document.addEventListener("dragleave", () => document.body.classList.remove("dropping"));
   document.addEventListener("drop", async (event) => {
     event.preventDefault();
     document.body.classList.remove("dropping");
     const files = await dropped(event.dataTransfer.items);
-    if (files.length === 1 && await looksLikeRoi(files[0])) await takeRoi(files[0]);
-    else if (files.length) await takeCt(...withFolder(files));
+    inTurn(async () => {
+      if (files.length === 1 && await looksLikeRoi(files[0])) await takeRoi(files[0]);
+      else if (files.length) await takeCt(...withFolder(files));
+    });
   });
 }
 

@@ -79,6 +79,16 @@ export function make(tag, attributes = {}, ...children) {
   return made;
 }
 
+/**
+ * The number in a field, `empty` where nothing was typed. What is typed and no number, or outside of the field's limits, is an error: a
+ * browser gives such a text as nothing.
+ */
+export function numberIn(input, name, empty = null) {
+  const { badInput, rangeOverflow, rangeUnderflow, valueMissing } = input.validity;
+  if (badInput || rangeOverflow || rangeUnderflow || valueMissing) throw new Error(`${name}: ${input.validationMessage}`);
+  return input.value === "" ? empty : Number(input.value);
+}
+
 /** Say something at the edge of the page, also to a screen reader; kind is "done", "error" or "". */
 export function say(text, kind = "") {
   let box = document.getElementById("said");

@@ -4,6 +4,12 @@ import { say } from "/static/common.js";
 
 const CLOSE_PX = 9; // from the first corner of a polygon
 
+/** Limits in HU as two fields have them: an empty one is none, and what is no number lets nothing through. */
+export function limitsIn(low, high) {
+  const limit = (input, none) => (input.validity.badInput ? NaN : input.value === "" ? none : Number(input.value));
+  return { low: limit(low, -Infinity), high: limit(high, Infinity) };
+}
+
 /** What all tools share: the pen of the keyboard, and which canvas they draw on. */
 class Tool {
   constructor(drawing) {

@@ -1,9 +1,9 @@
 // Drawing on a viewer: the reader's own ROI, its tools, what the program draws, undo, signing.
 
-import { api, complain, make, say } from "/static/common.js";
+import { api, complain, make, numberIn, say } from "/static/common.js";
 import { colorOf } from "/static/viewer.js";
 import { Saver } from "/static/draw-save.js";
-import { Box, Brush, Polygon, Seed } from "/static/draw-tools.js";
+import { Box, Brush, Polygon, Seed, limitsIn } from "/static/draw-tools.js";
 
 const OWN = "own";
 const RADII = [0.5, 100]; // mm
@@ -93,6 +93,7 @@ export class Drawing {
     this.low = number("draw-low", 0);
     this.high = number("draw-high", 250);
     this.tolerance = number("draw-tolerance", 40);
+    this.tolerance.required = true;
     this.whole = make("input", { type: "checkbox", checked: true, "data-testid": "draw-grow-all" });
     this.proposal = button("propose", "Make the proposal", "Enter", () => this.propose());
     this.boxText = make("span", { class: "quiet", "data-testid": "draw-box-text", text: "no box yet" });
@@ -131,7 +132,7 @@ export class Drawing {
   }
 
   limits() {
-    return { low: Number(this.low.value), high: Number(this.high.value) };
+    return limitsIn(this.low, this.high);
   }
 
   mark(name) {
@@ -180,7 +181,11 @@ export class Drawing {
   }
 
   grow([slice, row, column]) {
-    this.act("grow", { slice, row, column, tolerance_hu: Number(this.tolerance.value), whole: this.whole.checked });
+    try {
+      this.act("grow", { slice, row, column, tolerance_hu: numberIn(this.tolerance, "Grow within"), whole: this.whole.checked });
+    } catch (error) {
+      complain(error);
+    }
   }
 
   onBox(spans) {

@@ -1,5 +1,5 @@
 // Import a folder: look into it first, then import it as a job.
-import { api, complain, frame, make, say } from "/static/common.js";
+import { api, complain, frame, make, numberIn, say } from "/static/common.js";
 import { pathField } from "/static/chooser.js";
 import { follow } from "/static/follow.js";
 
@@ -39,7 +39,7 @@ export function importForm(imported, { labels = true } = {}) {
     if (path === null) throw new Error("give the folder first");
     return {
       kind: kind.value, folder: path, labels: labels ? (await uploaded) ?? (await table.value()) : null, rois: kind.value === "dicom" ? await rois.value() : null,
-      tumor_label: kind.value === "nifti" && label.value !== "" ? Number(label.value) : null, keep_incomplete: keep.checked, dry_run: dry,
+      tumor_label: kind.value === "nifti" ? numberIn(label, "Value of the tumor") : null, keep_incomplete: keep.checked, dry_run: dry,
     };
   }
   async function run(dry) {

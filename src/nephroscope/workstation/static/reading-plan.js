@@ -94,6 +94,8 @@ export async function planForm(place, plan, locked) {
     draw();
   }
 
+  const whole = (input) => (input.value.trim() === "" ? null : Number(input.value)); // what is none is refused
+
   function written() {
     const { arms, design } = LAYOUTS[layout.value];
     const of = (role) => choices.cases.map((one) => one.case_id).filter((id) => roles.get(id) === role);
@@ -101,7 +103,7 @@ export async function planForm(place, plan, locked) {
     const chosen = { kind, name: rest.length ? rest.join(" ") : bundle.value };
     return {
       title: title.value, question: question.value, cases: of("case"), training: of("training"),
-      readers: readers.value.split("\n").map((line) => line.trim()).filter(Boolean), arms, design, seed: Number(seed.value), washout_days: Number(washout.value),
+      readers: readers.value.split("\n").map((line) => line.trim()).filter(Boolean), arms, design, seed: whole(seed), washout_days: whole(washout),
       outline: outline.checked, model: arms.includes("aided") ? chosen : null,
     };
   }

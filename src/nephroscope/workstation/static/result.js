@@ -1,5 +1,5 @@
 // The answer of a model about one case: probabilities by case and by slice, the call or "not sure", and why.
-import { api, complain, frame, make, say } from "/static/common.js";
+import { api, complain, frame, make, numberIn, say } from "/static/common.js";
 import { pathField } from "/static/chooser.js";
 
 const id = location.pathname.split("/")[2];
@@ -98,11 +98,10 @@ function factFields(known) {
   const size = make("input", { type: "number", min: 0, step: "any", value: known.size_mm ?? "", "data-testid": "result-size" });
   const all = { age: ["Age in years", age], sex: ["Sex", sex], size: ["Largest diameter in mm", size] };
   const fields = Object.entries(all).map(([name, [text, input]]) => [name, make("label", { class: "field hidden" }, text, input)]);
-  const number = (input) => (input.value === "" ? null : Number(input.value));
   return {
     elements: fields.map(([, element]) => element),
     show: (names) => fields.forEach(([name, element]) => element.classList.toggle("hidden", !names.includes(name))),
-    value: (names) => (names.length ? { age: number(age), sex: sex.value || null, size_mm: number(size) } : null),
+    value: (names) => (names.length ? { age: numberIn(age, all.age[0]), sex: sex.value || null, size_mm: numberIn(size, all.size[0]) } : null),
   };
 }
 

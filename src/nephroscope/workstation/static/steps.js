@@ -1,11 +1,11 @@
 // The steps of a study, each as a job, with the options that people turn.
-import { api, complain, frame, make } from "/static/common.js";
+import { api, complain, frame, make, numberIn } from "/static/common.js";
 import { ENDED, follow } from "/static/follow.js";
 
 let study = null;
 
 function number(name, text, value, attributes = {}) {
-  return { name, element: make("label", { class: "field" }, text, make("input", { type: "number", value, "data-testid": `steps-${name}`, ...attributes })), read: (input) => Number(input.value) };
+  return { name, element: make("label", { class: "field" }, text, make("input", { type: "number", value, required: true, "data-testid": `steps-${name}`, ...attributes })), read: (input) => numberIn(input, text) };
 }
 
 function choice(name, text, values, first) {
@@ -44,11 +44,11 @@ function steps() {
 function card(step) {
   const work = make("div", { class: "hidden", "data-work": step.command });
   const begin = async () => {
-    const options = {};
-    for (const field of step.fields) {
-      options[field.name.replace(/^(report|export)-/, "")] = field.read(field.element.querySelector("input, select"));
-    }
     try {
+      const options = {};
+      for (const field of step.fields) {
+        options[field.name.replace(/^(report|export)-/, "")] = field.read(field.element.querySelector("input, select"));
+      }
       const { id } = await api("/api/jobs", { body: { command: step.command, options } });
       await show(id, work);
     } catch (error) {

@@ -61,6 +61,10 @@ def test_interpolation_at_the_edge_of_the_image():
 def test_one_slice_cannot_be_interpolated():
     with pytest.raises(RoiError) as refused:
         interpolate({3: disc(4)}, (1.0, 1.0))
+    with pytest.raises(ValueError, match="none is empty"):
+        interpolate({3: disc(4), 5: disc(4) & False, 8: disc(4)}, (1.0, 1.0))
+    with pytest.raises(ValueError, match="between drawn ones"):
+        interpolate({3: disc(4), 8: disc(4)}, (1.0, 1.0), [9])
     assert refused.value.found == "1"
 
 

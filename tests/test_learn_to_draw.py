@@ -111,6 +111,21 @@ def test_half_of_the_patches_lie_on_what_is_learned_and_the_same_chance_gives_th
     assert bool((hu[:, 1][labels == 1] > 0).all()), "labels lie on their pixels"
 
 
+def test_a_small_tumor_is_seen_as_often_as_a_large_one():
+    volume, mask = disc((12, 40, 40), (3.0, 2.0, 2.0))
+    whole = planes_of_mask(mask, volume, PlaneSpec()).astype(np.uint8)
+    small = whole.copy()
+    small[4:] = 0
+    hu = make_planes(volume, PlaneSpec())
+    cts = [DrawnPlanes(hu=hu, labels=labels, patient=i) for i, labels in enumerate((whole, small))]
+    found = Patches(cts=tuple(cts), n_labels=2, size_px=32)
+    for per_ct, n in ((0, 4), (8, 4), (20, 10), (3, 2)):
+        places = found.draw(per_ct, np.random.default_rng(1)).tolist()
+        on = [ct for ct, plane, *_ in places if found.cts[ct].labels[plane].any()]
+        assert (on.count(0), on.count(1)) == (n, n)
+        assert len(places) - len(on) == 2 * (per_ct - n if per_ct else n) or per_ct == 20
+
+
 def task(**changed):
     parts = {
         "fold": 0,
@@ -352,6 +367,34 @@ def test_a_changed_network_or_what_was_drawn_again_is_refused(trained, tmp_path)
     path.write_bytes(path.read_bytes()[:-2])
     with pytest.raises(StudyError, match="planes"):
         store.read(store.cts[0])
+    other = moved / "planes" / f"{store.cts[1].name}.npy"
+    content = bytearray(other.read_bytes())
+    content[-9] ^= 1
+    other.write_bytes(content)
+    with pytest.raises(StudyError, match="changed or damaged"):
+        store.read(store.cts[1])
+
+
+def test_a_tumor_that_the_planes_do_not_show_is_told(tmp_path, monkeypatch):
+    study = make_study(tmp_path / "study", 3)
+    study.cut_slices()
+    read = type(study.snapshot).read_case
+
+    def tiny(snapshot, case):
+        volume, roi = read(snapshot, case)
+        if case.case_id == "c01":
+            at = tuple(np.argwhere(roi.voxels)[0])
+            voxels = np.zeros_like(roi.voxels)
+            voxels[at] = True
+            roi = replace(roi, voxels=voxels)
+        return volume, roi
+
+    monkeypatch.setattr(planes, "spec_of", lambda snapshot: PlaneSpec(mm_per_px=8.0))
+    monkeypatch.setattr(type(study.snapshot), "read_case", tiny)
+    store = prepare_planes(study.snapshot)
+    assert [(one.code, one.case_id) for one in store.findings] == [("segment-too-small", "c01")]
+    monkeypatch.setattr(type(study.snapshot), "read_case", None)
+    assert prepare_planes(study.snapshot).findings == store.findings, "nothing is read again"
 
 
 def with_kidneys(study):

@@ -201,23 +201,44 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_
         assert one.stdout.readline() == "begun\n"
     begun[0].kill()
     begun[0].communicate()
-    old, other = tmp_path / ".a.csv.7.tmp", tmp_path / ".a.csv.000000-7.tmp"
-    for path in (old, other, tmp_path / "mine.tmp"):
-        path.write_text("of an older version, of another computer, of somebody")
-    os.utime(old, (0, 0))
+    foreign, other = tmp_path / ".a.csv.7.tmp", tmp_path / ".a.csv.000000-7.tmp"
+    old = tmp_path / ".b.csv.000000-7.tmp"
+    for path in (old, other, foreign, tmp_path / "mine.tmp"):
+        path.write_text("of another computer long ago and now, of another program, of somebody")
+    for path in (old, foreign):
+        os.utime(path, (0, 0))
     monkeypatch.setattr(files, "_tidied", set())
     files.save_text(tmp_path / "c.csv", "whole")
     left = {path.name for path in tmp_path.iterdir()}
     pid = begun[1].pid
     mine = {f".{name}.{files.HOST}-{pid}.tmp" for name in ("a.csv", "tables")}
     assert {name for name in left if f"-{pid}." in name} == mine
-    assert len(left) == 5, "those two, the new file, and those of another computer and of somebody"
+    assert len(left) == 6, (
+        "those two, the new file, and those of another computer, another program and somebody"
+    )
     begun[1].communicate("")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         other.name,
+        foreign.name,
         "a.csv",
         "b.csv",
         "c.csv",
         "mine.tmp",
     ]
     assert files.process_lives(os.getpid())
+
+
+def test_process_numbers_of_another_container_are_not_ours(monkeypatch):
+    """Containers may share a folder and a host name, and number their processes alike."""
+
+    def of(space):
+        def readlink(path):
+            if space is None:
+                raise FileNotFoundError(path)
+            return space
+
+        monkeypatch.setattr(files.os, "readlink", readlink)
+        return files._host()
+
+    assert len({of("pid:[1]"), of("pid:[2]"), of(None)}) == 3
+    assert of("pid:[1]") == of("pid:[1]")

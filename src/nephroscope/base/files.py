@@ -21,8 +21,7 @@ from pathlib import Path
 
 from nephroscope.base.errors import StudyError
 
-HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
-_UNFINISHED = re.compile(r"\..+?\.(?:([0-9a-f]{6})-)?(\d+)\.tmp")
+_UNFINISHED = re.compile(r"\..+\.([0-9a-f]{6})-(\d+)\.tmp")
 _OTHER_HOST_S = 7 * 86400.0  # whether a process of another computer lives is not seen from here
 _tidied: set[Path] = set()  # folders in which this process looked for what killed ones left
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP}  # a file system that cannot sync folders
@@ -30,6 +29,17 @@ SEAL_BYTES = 32
 MANY_FILES = 200
 CHECKSUM = "checksum"  # in our JSON files: digest of everything else in the file
 SEEN = ".seen.json"  # in a group of files that is ready: digests of the files that it replaces, as they were read
+
+
+def _host() -> str:
+    """Where process numbers mean the same: this computer, and on Linux this container of it."""
+    space = ""
+    with contextlib.suppress(OSError):
+        space = str(Path("/proc/self/ns/pid").readlink())
+    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:6]
+
+
+HOST = _host()
 
 
 def digest_of(content: object) -> str:
@@ -147,7 +157,7 @@ def _remove_unfinished(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def _is_left(path: Path, host: str | None, pid: int) -> bool:
+def _is_left(path: Path, host: str, pid: int) -> bool:
     """True where the process that was writing it is gone."""
     if host == HOST:
         return pid != os.getpid() and not process_lives(pid)
@@ -163,10 +173,10 @@ def process_lives(pid: int) -> bool:
         import ctypes
 
         still_active, may_ask = 259, 0x1000
-        system = ctypes.windll.kernel32
+        system = ctypes.WinDLL("kernel32", use_last_error=True)
         handle = system.OpenProcess(may_ask, False, pid)
         if not handle:
-            return bool(system.GetLastError() == 5)  # there is one, of somebody else
+            return bool(ctypes.get_last_error() == 5)  # there is one, of somebody else
         code = ctypes.c_ulong()
         asked = system.GetExitCodeProcess(handle, ctypes.byref(code))
         system.CloseHandle(handle)

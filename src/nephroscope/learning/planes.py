@@ -27,6 +27,7 @@ from nephroscope.study.snapshot import Snapshot
 FOLDER, FILE, FORMAT = "planes", "planes.json", 1
 KIDNEY, TUMOR = 1, 2
 VALUES = {"kidney": KIDNEY, "tumor": TUMOR}
+_MAY_CHANGE = ("organs-unreadable",)  # looked at again by the next training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +89,14 @@ class PlaneStore:
         Raises:
             StudyError: The file is lost or damaged.
         """
+        path = self.folder / f"{ct.name}.npy"
         try:
-            both = mapped_array(self.folder / f"{ct.name}.npy")
+            both = mapped_array(path)
+            same = file_digest(path) == ct.content
         except (OSError, ArrayError) as error:
-            raise _damaged(f"planes/{ct.name}.npy", "lost or damaged") from error
-        if both.dtype != np.int16 or both.shape != (2, *ct.shape):
-            raise _damaged(f"planes/{ct.name}.npy", f"{both.dtype} {list(both.shape)}")
+            raise _damaged(f"planes/{path.name}", "lost or damaged") from error
+        if not same or both.dtype != np.int16 or both.shape != (2, *ct.shape):
+            raise _damaged(f"planes/{path.name}", "another content: the file was changed or damaged")
         return both[0], both[1]
 
     def of_cases(self, names: frozenset[str], labels: Sequence[str]) -> tuple[DrawnCT, ...]:
@@ -133,7 +136,9 @@ def prepare_planes(snapshot: Snapshot) -> PlaneStore:
         StudyError: No case has a CT volume with an ROI.
     """
     found = _kept(snapshot)
-    if found is not None and not found.findings:
+    if found is not None and not any(
+        one.code in _MAY_CHANGE or one in found.refused for one in found.findings
+    ):
         return found  # what could not be read may be there by now
     source, spec, folder = _source(snapshot), spec_of(snapshot), snapshot.folder.root / FOLDER
     groups = _by_ct(snapshot)
@@ -208,7 +213,8 @@ def _kept_ct(folder: Path, name: str) -> DrawnCT | None:
     if not (record.is_file() and array.is_file()):
         return None
     kept = read_document(record, DrawnCT, FORMAT, "remove the folder planes, and train again")
-    return kept if kept.content == file_digest(array) and not kept.findings else None
+    tried_again = any(one.code in _MAY_CHANGE for one in kept.findings)
+    return kept if kept.content == file_digest(array) and not tried_again else None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -225,19 +231,25 @@ def _read(snapshot: Snapshot, cases: Sequence[ChosenCase], spec: PlaneSpec) -> _
     each = [snapshot.read_case(case) for case in cases]
     volume = each[0][0]
     tumor = np.logical_or.reduce([roi.voxels for _, roi in each])
-    findings: tuple[Finding, ...] = ()
+    findings: list[Finding] = []
     try:
         kidney = organs_of(cases[0], volume).get("kidney")
     except (RoiError, OSError) as error:
         kidney, said = None, str(error) if isinstance(error, RoiError) else type(error).__name__
         text = f"its kidneys cannot be read: {said}"
-        findings = (warning("organs-unreadable", text, case_id=cases[0].case_id),)
+        findings.append(warning("organs-unreadable", text, case_id=cases[0].case_id))
+    for case, (_, roi) in zip(cases, each, strict=True):
+        if not planes_of_mask(roi.voxels, volume, spec).any():
+            text = (
+                f"its tumor covers no pixel of the planes ({spec.mm_per_px:g} mm) by half: nothing is learned"
+            )
+            findings.append(warning("segment-too-small", text, case_id=case.case_id))
     hu = make_planes(volume, spec)
     labels = np.zeros_like(hu)
     if kidney is not None:
         labels[planes_of_mask(kidney, volume, spec)] = KIDNEY
     labels[planes_of_mask(tumor, volume, spec)] = TUMOR
-    return _Planes(hu=hu, labels=labels, kidneys=kidney is not None, findings=findings)
+    return _Planes(hu=hu, labels=labels, kidneys=kidney is not None, findings=tuple(findings))
 
 
 def _written(read: _Planes, cases: Sequence[ChosenCase], folder: Path, name: str) -> DrawnCT:

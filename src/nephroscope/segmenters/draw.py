@@ -14,6 +14,7 @@ from nephroscope.imaging.masks.write import write_volume
 from nephroscope.records import CTVolume, Finding, RoiMask, VolumeGeometry, note, warning
 from nephroscope.records.prediction import Side
 from nephroscope.regions.check import check_position, check_side
+from nephroscope.regions.found_kidneys import check_found_kidneys
 from nephroscope.regions.organs import Organs
 from nephroscope.regions.surroundings import measure_ct_under
 from nephroscope.segmenters.output import Says, read_output
@@ -106,7 +107,13 @@ def draw_tumor(
     if output.tumor is not None:
         roi = RoiMask(voxels=output.tumor, geometry=volume.geometry, case_id=case_id)
         found, measures = check_position(volume, roi, output.organs if organs is None else organs)
-        refuse_misplaced(found, volume, roi, where)
+        try:
+            refuse_misplaced(found, volume, roi, where)
+        except SegmenterError as error:
+            error.author = author
+            raise
+        if "kidney" not in (output.organs if organs is None else organs):
+            found += check_found_kidneys(volume, roi, "unknown")
         found += check_side(side, measures.side, case_id)
         roi = replace(roi, findings=tuple(found))
     return Proposal(

@@ -25,9 +25,11 @@ from nephroscope.segmenters.planes import MULTIPLE, padded, with_neighbors
 from nephroscope.study.snapshot import Snapshot
 
 SMOOTH = 1.0  # pixels
+SAMPLING = 2  # how patches are drawn; what was begun otherwise is not gone on with
 FOUND = 0.05  # mean Dice of the validation patients above which something was learned
 PLANES_AT_ONCE = 8
-SMALLEST_PX, LARGEST_PX = 32, 128  # of a patch: as large as the largest plane, between these
+SMALLEST_PX = 32  # of a patch: as large as the largest plane, between these
+LARGEST_PX = {"kidney": 128, "tumor": 64}  # by the last label; a tumor is mostly found by what lies around it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,10 @@ class DrawingTask(FoldTask):
     def digest(self) -> str:
         """Digest of what is learned from and how; a fit may be given more epochs."""
         how = {name: value for name, value in asdict(self.config).items() if name != "epochs"}
-        return digest_of([self.fold, self.made_of, self.n_subtypes, self.train.labels.tolist(), how])
+        sampling = [SAMPLING, self.train.size_px]
+        return digest_of(
+            [self.fold, self.made_of, self.n_subtypes, self.train.labels.tolist(), sampling, how]
+        )
 
     def batches(self, rng: np.random.Generator) -> list[npt.NDArray[np.int64]]:
         """Places of the patches of an epoch, (n, 4) each; a last batch of one is left out."""
@@ -130,11 +135,11 @@ class DrawingTask(FoldTask):
 
 def drawing_spec(snapshot: Snapshot, config: TrainConfig) -> SliceSpec:
     """Window and size of the patches of a study."""
-    store = open_planes(snapshot)
-    cts = store.of_cases(frozenset(snapshot.cohort.by_id), DRAWING_NETWORKS[config.model])
+    store, labels = open_planes(snapshot), DRAWING_NETWORKS[config.model]
+    cts = store.of_cases(frozenset(snapshot.cohort.by_id), labels)
     largest = max((max(ct.shape[1:]) for ct in cts), default=SMALLEST_PX)
     whole = -(-largest // MULTIPLE) * MULTIPLE
-    return store.spec.seen_through(min(max(whole, SMALLEST_PX), LARGEST_PX))
+    return store.spec.seen_through(min(max(whole, SMALLEST_PX), LARGEST_PX[labels[-1]]))
 
 
 def drawing_task(snapshot: Snapshot, config: TrainConfig, fold: Fold, compute: Compute) -> DrawingTask:

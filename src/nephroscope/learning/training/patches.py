@@ -68,20 +68,23 @@ class Patches:
     def draw(self, per_ct: int, rng: np.random.Generator) -> Ints:
         """Places of an epoch (n, 4) in any order: of each CT half on what is learned, half on other planes.
 
+        Of each CT as many lie on what is learned, its planes taken again where there are fewer: a small tumor counts
+        as much as a large one.
+
         Args:
-            per_ct: Of each CT at most; 0: each plane that shows the last label, and as many others.
+            per_ct: Of each CT at most; 0: as many as show the last label in the mean of the CTs, and as many others.
             rng: Chance of the epoch.
         """
         at, shown = self._planes
+        n = per_ct - per_ct // 2 if per_ct else round(float(shown[:, -1].sum()) / len(self.cts))
         places = []
         for number, ct in enumerate(self.cts):
             own = np.flatnonzero(at[:, 0] == number)
             with_it, without = own[shown[own, -1]], own[~shown[own, -1]]
-            n = len(with_it) if not per_ct else min(per_ct - per_ct // 2, len(with_it))
-            chosen = rng.permutation(with_it)[:n]
+            rounds = -(-n // len(with_it)) if len(with_it) else 0
+            chosen = [row for _ in range(rounds) for row in rng.permutation(with_it)][:n]
             places += [self._on(number, ct, int(at[row, 1]), self.n_labels - 1, rng) for row in chosen]
-            n_other = n if not per_ct else per_ct - n
-            for row in rng.permutation(without)[:n_other]:
+            for row in rng.permutation(without)[: per_ct - n if per_ct else n]:
                 labels = np.flatnonzero(shown[row]) + 1
                 label = int(rng.choice(labels)) if len(labels) else 0
                 places.append(self._on(number, ct, int(at[row, 1]), label, rng))

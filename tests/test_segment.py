@@ -17,7 +17,7 @@ from nephroscope.base.errors import CohortError, ConfigError
 from nephroscope.base.files import file_digest
 from nephroscope.cli import run
 from nephroscope.facade.prediction import FilesToPredict, predict_files
-from nephroscope.facade.segment import segment_image
+from nephroscope.facade.segment import SegmentedCase, SegmentedCases, segment_image
 from nephroscope.imaging.read import read_ct, read_roi
 from nephroscope.records import CTVolume, RoiMask, VolumeGeometry
 from nephroscope.regions.check import check_position
@@ -444,6 +444,22 @@ def test_one_bad_case_does_not_stop_the_others(root, tmp_path, capsys):
     assert [c["state"] for c in said] == ["proposed", "refused", "proposed"]
     assert said[1]["code"] == "segmenter-failed"
     assert "found 7; what it printed is about a GPU" in said[1]["refused"]
+
+
+def test_a_program_that_often_draws_where_no_tumor_can_be_is_doubted_as_a_whole():
+    def case(number, code=""):
+        refused = "why" if code else None
+        return SegmentedCase(
+            case=f"c{number}", state="refused" if code else "proposed", author="", refused=refused, code=code
+        )
+
+    def of(n_misplaced, n_good, *others):
+        codes = ["segmenter-misplaced"] * n_misplaced + [""] * n_good + [*others]
+        made = SegmentedCases(case(number, code) for number, code in enumerate(codes))
+        return [one.code for one in made.findings]
+
+    assert of(2, 6) == of(2, 6, *["segmenter-time"] * 9) == ["segmenter-often-misplaced"]
+    assert of(2, 7) == of(1, 1) == of(0, 3) == of(0, 0) == []
 
 
 KILLED = """

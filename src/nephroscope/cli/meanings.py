@@ -58,6 +58,7 @@ MEANINGS = {
     "segmenter-out-of-fold": "drawn by networks that did not learn from this CT; others of the bundle did",
     "segmenter-trained-on": "drawn by a network that learned from this very CT",
     "segment-few-cases": "a network learned to draw tumors from fewer CTs than the literature needs",
+    "segmenter-often-misplaced": "much of what a program drew lies where no tumor can be",
     "segment-too-small": "a tumor is smaller than the pixels on which a network learns to draw",
     "segment-no-kidneys": "CTs without masks of the kidneys took no part",
     "segment-not-converged": "a fold of a network that draws found next to nothing",

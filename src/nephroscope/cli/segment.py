@@ -8,7 +8,8 @@ from typing import Annotated, Optional
 
 import tyro
 
-from nephroscope.cli.command import Command, NamesOption, Outcome, PathOption, Switch, table
+from nephroscope.base.documents import as_plain
+from nephroscope.cli.command import Command, NamesOption, Outcome, PathOption, Switch, table, warnings_text
 from nephroscope.facade.segment import SegmentedCases, segment_image
 from nephroscope.facade.study import Study
 from nephroscope.segmenters.draw import IMAGE
@@ -71,8 +72,10 @@ class Segment(Command):
             out = self.out or Path(f"{stem}-proposed{'' if tool.organs_only else '.nii.gz'}")
             done = segment_image(self.target, tool, out)
         return Outcome(
-            data={"cases": [asdict(case) for case in done]} | _counts(done),
+            data={"cases": [asdict(case) for case in done], "findings": as_plain(done.findings)}
+            | _counts(done),
             text=_text(done),
+            warning=warnings_text(done.findings),
             exit_code=3 if done.refused else 0,
         )
 

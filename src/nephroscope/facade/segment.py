@@ -20,11 +20,11 @@ from nephroscope.base.text import counted_noun
 from nephroscope.imaging.dicom.series import is_series_list, load_series_files
 from nephroscope.imaging.masks.write import write_labels, write_nifti
 from nephroscope.imaging.read import read_case_ct, read_ct
-from nephroscope.records import Case, ChosenCase, Cohort, Finding, RoiRef
+from nephroscope.records import Case, ChosenCase, Cohort, Finding, RoiRef, warning
 from nephroscope.records.origin import BY_MODEL
 from nephroscope.records.settings import AUTHOR
 from nephroscope.segmenters.draw import Proposal, draw_tumor
-from nephroscope.segmenters.refusal import SegmenterError
+from nephroscope.segmenters.refusal import MisplacedError, SegmenterError
 from nephroscope.segmenters.tool import Tool, author_of, check_program
 from nephroscope.segmenters.watch import Watch
 from nephroscope.study.cohort_table import load_cohort, save_cohort, seen_tables
@@ -32,6 +32,9 @@ from nephroscope.study.snapshot import Snapshot, take_snapshot
 
 FOLDER = "proposed"  # in rois/ of the study
 FORMAT = 1
+OFTEN = (
+    0.25  # share of masks in impossible places from which on the others are doubted (benchmarks/turned.py)
+)
 # Others write there while a program draws: the lock of this command, and the workstation.
 NOT_WATCHED = (".lock", ".lock.json", "workstation")
 
@@ -73,6 +76,19 @@ class SegmentedCases(tuple[SegmentedCase, ...], ShownAsTable):
     def refused(self) -> tuple[SegmentedCase, ...]:
         """Those without a proposal."""
         return tuple(case for case in self if case.refused is not None)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is doubtful about all of them: a program that turns its masks over draws some that fit by chance."""
+        misplaced = sum(case.code == MisplacedError.code for case in self)
+        drawn = sum(
+            case.again and (case.refused is None or case.code == MisplacedError.code) for case in self
+        )
+        if misplaced < 2 or misplaced < OFTEN * drawn:
+            return ()
+        text = f"{misplaced} of {drawn} masks lie where no tumor can be: the program may turn the image"
+        text += "; look at each of the others"
+        return (warning("segmenter-often-misplaced", text),)
 
     def records(self) -> list[Record]:
         """A row per case: case, state, author, refused."""

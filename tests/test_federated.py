@@ -372,6 +372,16 @@ def test_figures_that_cannot_be_are_the_refusal_of_their_site(group):
     assert aggregate(place)[1].missing == ()
 
 
+def test_a_file_that_cannot_be_read_is_the_refusal_of_its_site(group, monkeypatch):
+    place, sites = group
+    send(sites["east"], 1, round_members(sites["east"]))
+    there = type(place.way).names
+    monkeypatch.setattr(type(place.way), "names", lambda way: [*there(way), "renal-001-west.zip"])
+    arrived = look(place)  # the file of west went away in between, as in a folder that is being synchronized
+    assert [(r.site, r.code) for r in arrived.refused] == [("west", "archive-damaged")]
+    assert (list(arrived.archives), arrived.missing) == (["east"], ("north", "west"))
+
+
 def test_a_killed_coordinator_lays_out_what_it_had_closed(group):
     place, sites = group
     for site in sites.values():

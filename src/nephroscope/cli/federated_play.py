@@ -79,7 +79,8 @@ class Simulate(StudyCommand):
             central=self.central,
         )
         result = simulate(self.study.resolve(), out.resolve(), options, self.training)
-        return Outcome(data=plain_json(result), text=simulation_text(result, out))
+        code = 3 if result.failed else 0
+        return Outcome(data=plain_json(result), text=simulation_text(result, out), exit_code=code)
 
 
 @dataclass(frozen=True, kw_only=True)

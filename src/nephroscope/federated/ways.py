@@ -40,9 +40,19 @@ class FolderWay:
         return sorted(path.name for path in self.folder.glob("*.zip") if path.is_file())
 
     def fetch(self, name: str, path: Path) -> None:
-        """Copy one."""
+        """Copy one.
+
+        Raises:
+            ArchiveError: It is too large, or cannot be read, as while another program writes it.
+        """
         source = self.folder / name
-        if source.stat().st_size > MOST_BYTES:
+        try:
+            with source.open("rb") as file:
+                size = file.seek(0, 2)
+        except OSError as error:
+            found, remedy = type(error).__name__, "wait until it is there whole, and run the command again"
+            raise refused("damaged", source, "a file that can be read", found, remedy) from error
+        if size > MOST_BYTES:
             raise refused("damaged", source, f"at most {MOST_BYTES // 2**30} GiB", "a larger file")
         with replacing(path) as temporary:
             shutil.copyfile(source, temporary)

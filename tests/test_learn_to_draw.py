@@ -165,8 +165,18 @@ def test_the_loss_is_cross_entropy_and_one_minus_dice():
     labels = torch.tensor([[[1, 0], [0, 0]]])
     sure = torch.where(torch.stack([labels == 0, labels == 1], dim=1), 20.0, -20.0)
     assert float(task().loss(sure, labels, None)) == pytest.approx(0, abs=1e-4)
-    even = torch.zeros(1, 2, 2, 2)  # a half everywhere: ln 2, and Dice (2 * 0.5 + 1) / (4 * 0.5 + 1 + 1)
-    assert float(task().loss(even, labels, None)) == pytest.approx(np.log(2) + 0.5)
+    even = torch.zeros(1, 2, 2, 2)  # a half everywhere: ln 2, and Dice (2 * 0.5 + 20) / (4 * 0.5 + 1 + 20)
+    assert float(task().loss(even, labels, None)) == pytest.approx(np.log(2) + 1 - 21 / 23)
+
+
+def test_each_patch_counts_alike_in_the_loss_however_large_its_tumor():
+    labels = torch.zeros(2, 16, 16, dtype=torch.long)
+    labels[0, :12], labels[1, :2, :2] = 1, 1
+    found = torch.zeros_like(labels)
+    found[0] = labels[0]  # the small one is missed
+    logits = torch.where(torch.stack([found == 0, found == 1], dim=1), 20.0, -20.0)
+    cross = torch.nn.functional.cross_entropy(logits, labels)
+    assert float(task().loss(logits, labels, None) - cross) == pytest.approx((1 - 20 / 24) / 2, abs=1e-4)
 
 
 def test_labels_are_turned_with_their_patches():

@@ -224,6 +224,22 @@ def test_another_tumor_label_is_another_program(tmp_path):
     assert len({tool_of("kits19-unet", str(weights), tumor_label=n).given for n in (0, 1, 2)}) == 3
 
 
+def test_of_several_tumors_a_user_says_which(tmp_path):
+    """Otherwise the one that a program numbers first would be all that is left of them."""
+    tool, says = (
+        tool_of(command(tmp_path, "well")),
+        Says(labels={1: "tumor left", 2: "tumor right", 3: "cyst"}),
+    )
+    labels = np.zeros((1, 2, 2), np.uint8)
+    labels[0, 0] = 2
+    assert _sorted(labels, says.labels, tool, says, "w").tumor.sum() == 2
+    labels[0, 1] = 1, 3
+    with pytest.raises(SegmenterError, match="1 tumor left, 2 tumor right") as refused:
+        _sorted(labels, says.labels, tool, says, "w")
+    assert refused.value.code == "segmenter-labels"
+    assert _sorted(labels, says.labels, replace(tool, tumor_label=2), says, "w").tumor.sum() == 2
+
+
 def test_the_value_that_a_user_calls_the_tumor_needs_no_name(tmp_path):
     """Value 7 is the tumor in the JSON of the program, and 3 a kidney."""
     labels = np.zeros((2, 2, 2), np.uint8)

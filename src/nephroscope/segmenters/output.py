@@ -152,6 +152,13 @@ def _tumor_among(names: Mapping[int, str], values: list[int], where: str) -> int
     if not names:
         return TUMOR
     segments = [Segment(number=value, name=name) for value, name in sorted(names.items())]
+    drawn = [one for one in segments if one.number in values and one.says_tumor]
+    if len(drawn) > 1:
+        raise _refusal(
+            OtherLabelsError, where, "one value that is the tumor", listed(drawn), "say which: --tumor-label"
+        )
+    if drawn:
+        return drawn[0].number
     try:
         return choose_segment(segments, TumorQuery(case_id="", where=where)).number
     except RoiError as error:

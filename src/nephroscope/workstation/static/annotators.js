@@ -8,6 +8,7 @@ const figures = make("div", { "data-testid": "annotators-figures" });
 const choices = ["one", "two"].map((name) => make("select", { "data-testid": `annotators-${name}`, "aria-label": `ROI ${name}`, onchange: () => compare().catch(complain) }));
 let viewer = null;
 let rois = [];
+let latest = 0; // comparison that was asked for
 
 async function start() {
   const opening = openViewer(document.getElementById("viewer"), caseId, { readOnly: true });
@@ -39,9 +40,12 @@ async function load() {
 
 async function compare() {
   const [one, two] = choices.map((choice) => rois.find((roi) => roi.id === choice.value));
+  latest += 1;
+  const asked = latest;
   const [found, ...masks] = await Promise.all([
     api(`/api/rois/${one.id}/comparison/${two.id}`), ...[one, two].map((roi) => api(`/api/rois/${roi.id}/slices`)),
   ]);
+  if (asked !== latest) return; // others were chosen meanwhile
   const colors = [colorOf(one.author), one.author === two.author ? "#ffffff" : colorOf(two.author)];
   masks.forEach(({ slices }, at) => viewer.addLayer(`roi ${at}`, viewer.first, colors[at]).put(slices));
   show(one, two, found.agreement, colors);

@@ -21,6 +21,7 @@ from nephroscope.cli import run
 from nephroscope.clinic.facts import given_facts
 from nephroscope.clinic.sets import ConformalSets
 from nephroscope.exchange import codes
+from nephroscope.exchange.capture import MOST_LINES, broken_lines
 from nephroscope.exchange.read_sr import read_answer
 from nephroscope.exchange.report_sr import write_answer_sr
 from nephroscope.exchange.segment import tumor_segment
@@ -519,3 +520,14 @@ def test_what_else_an_answer_says_is_there_too(patient, tmp_path):
     report.save_as(sr)
     with pytest.raises(SeriesError, match="age"):
         read_answer(sr)
+
+
+def test_doubts_that_do_not_fit_below_a_picture_are_not_left_out_unsaid():
+    doubts = [f"warning: doubt {number}" for number in range(MOST_LINES + 1)]
+    last = ["nephroscope 1", "RESEARCH USE ONLY"]
+    assert broken_lines([*doubts[:MOST_LINES], *last], 40) == [*doubts[:MOST_LINES], *last]
+    many = broken_lines([*doubts, *last], 40)
+    assert len(many) == MOST_LINES + 2
+    assert many[: MOST_LINES - 1] == doubts[: MOST_LINES - 1]
+    assert "more" in many[MOST_LINES - 1]
+    assert many[-2:] == last

@@ -18,6 +18,7 @@ from nephroscope.base.files import file_digest
 from nephroscope.cli import run
 from nephroscope.facade.prediction import FilesToPredict, predict_files
 from nephroscope.facade.segment import SegmentedCase, SegmentedCases, segment_image
+from nephroscope.imaging.masks.origin import origin_beside
 from nephroscope.imaging.read import read_ct, read_roi
 from nephroscope.records import CTVolume, RoiMask, VolumeGeometry
 from nephroscope.regions.check import check_position
@@ -114,6 +115,15 @@ def test_a_label_map_whose_values_are_not_named_as_they_should_be_is_refused(tmp
     with pytest.raises(SegmenterError) as refused:
         drawn(tmp_path, "says", path)
     assert refused.value.code == "segmenter-damaged"
+
+
+def test_a_json_of_windows_begins_with_a_mark(tmp_path):
+    said = tmp_path / "said.json"
+    said.write_bytes(b"\xef\xbb\xbf" + b'{"tool": "net", "version": "1", "labels": {"tumor": 1}}')
+    assert drawn(tmp_path, "says", said).author == "model:net@1"
+    (tmp_path / "roi.json").write_bytes(said.read_bytes())
+    (tmp_path / "roi.nii.gz").write_bytes(b"")
+    assert origin_beside(tmp_path / "roi.nii.gz").state == "proposed"
 
 
 def test_what_nobody_can_see_is_no_part_of_an_author():

@@ -72,9 +72,7 @@ def words_of(answer: Prediction) -> list[str]:
 
 def with_words(image: Image.Image, lines: list[str]) -> Image.Image:
     """The picture with lines of text below it, broken at its width."""
-    width = max(int((image.width - 2 * MARGIN_PX) / (FONT_PX * LETTERS)), 20)
-    broken = [part for line in lines[:-2] for part in textwrap.wrap(line, width)][:MOST_LINES]
-    broken += [part for line in lines[-2:] for part in textwrap.wrap(line, width)]
+    broken = broken_lines(lines, max(int((image.width - 2 * MARGIN_PX) / (FONT_PX * LETTERS)), 20))
     step = round(FONT_PX * 1.35)
     page = Image.new("RGB", (image.width, image.height + len(broken) * step + 2 * MARGIN_PX), GROUND)
     page.paste(image, (0, 0))
@@ -82,6 +80,16 @@ def with_words(image: Image.Image, lines: list[str]) -> Image.Image:
     for number, line in enumerate(broken):
         pen.text((MARGIN_PX, image.height + MARGIN_PX + number * step), line, WRITING, font)
     return page
+
+
+def broken_lines(lines: list[str], width: int) -> list[str]:
+    """Lines of at most so many letters; of all but the last two at most so many as fit, and that there were more."""
+    first, last = (
+        [part for line in some for part in textwrap.wrap(line, width)] for some in (lines[:-2], lines[-2:])
+    )
+    if len(first) > MOST_LINES:
+        first = [*first[: MOST_LINES - 1], "... and more: see the structured report"]
+    return first + last
 
 
 def _capture(answer: Prediction, source: SourceSeries, pixels: Any, uid: str) -> Any:

@@ -250,7 +250,7 @@ def _read_says(path: Path, where: str) -> Says:
         said = None
         if beside.stat().st_size <= MOST_JSON_BYTES:
             with suppress(ValueError):
-                said = parse_json(beside.read_text(encoding="utf-8"))
+                said = parse_json(beside.read_text(encoding="utf-8-sig"))
         if not isinstance(said, dict):
             expected = f"a JSON object of at most {MOST_JSON_BYTES >> 20} MB next to the label map, or none"
             raise _refusal(DamagedOutputError, where, expected, "something else", "write it whole")

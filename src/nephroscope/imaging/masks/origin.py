@@ -165,7 +165,7 @@ def beside_says(path: Path) -> Mapping[str, object] | None:
     try:
         if path.is_symlink() or not path.is_file() or path.stat().st_size > MOST_JSON_BYTES:
             return None
-        found = parse_json(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
         return None
     told = [found.get(key) for key in ("author", "tool")] if isinstance(found, dict) else []

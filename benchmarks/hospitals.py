@@ -53,6 +53,7 @@ WAYS = {
     "alone": None,
     "group": {},
     "two leave after the first round": {"leave": 2},
+    "eight sites from the beginning": {"sites": 8},
     "FedProx 0.01": {"proximal": 0.01},
     "local batch norm": {"local_norm": True},
     "epochs not times the sites": {"local_epochs": EPOCHS // 5},
@@ -148,7 +149,9 @@ def together(parts, group, leave=0):
 def row(way, study, parts, new):
     """The figures of one way."""
     config = replace(study.settings.training, patience=0)
-    decided = DECIDED | {k: v for k, v in (WAYS[way] or {}).items() if k != "leave"}
+    asked = WAYS[way] or {}
+    parts = parts[: asked.get("sites", SITES)]
+    decided = DECIDED | {k: v for k, v in asked.items() if k in DECIDED}
     known = {"name": "g", "id": "i", "key": "k", "made": "2026-01-01T00:00:00+00:00"}
     plan = plan_of(replace(study.settings, training=config), **known, quorum=1, days=0.0, **decided)
     group = Group(plan=plan, sites=tuple(SiteKey(name=f"{n:02}", key="") for n in range(len(parts))))
@@ -159,7 +162,7 @@ def row(way, study, parts, new):
     if way == "alone":
         found = [answered(new, config, trained(part, group.training)[0])["auc"] for part in parts]
     else:
-        weights, cost = together(parts, group, (WAYS[way] or {}).get("leave", 0))
+        weights, cost = together(parts, group, asked.get("leave", 0))
         if len(weights) == 1:
             return answered(new, config, weights[0]) | cost
         found = [answered(new, config, one)["auc"] for one in weights]

@@ -20,7 +20,7 @@ from nephroscope.learning.export import ExportChoice, export_bundle
 from nephroscope.learning.run_files import KEPT, CompleteRun, KeptNetwork
 from nephroscope.learning.score_run import ALL_FOLDS, exported_folds, fold_scorer, score_run
 from nephroscope.questions.evaluation.evaluate import RunFacts, build_report
-from nephroscope.records import CTVolume, EvaluationConfig, RoiMask, TrainConfig
+from nephroscope.records import CTVolume, Estimate, EvaluationConfig, RoiMask, TrainConfig
 from nephroscope.study.snapshot import Snapshot
 from phantoms import write_nifti
 from small_study import geometry, make_cohort, make_store, read_disc, split_of
@@ -187,11 +187,38 @@ def test_prediction_equals_evaluation(scored, made):
             continue
         answer, seconds = predict(opened, *read_disc(scored.snapshot.cohort.by_id[known.case_id]))
         assert answer.probabilities == pytest.approx(known.probabilities, abs=1e-3)
-        assert (answer.call, answer.forced_call) == (known.call, known.forced_call)
+        doubted = "not-better-than-chance" in {finding.code for finding in answer.findings}
+        assert (answer.call, answer.forced_call) == (None if doubted else known.call, known.forced_call)
         assert [part.slice_index for part in answer.slices] == [part.slice_index for part in known.slices]
         assert set(seconds) == {"cut", "network"}
         compared += 1
     assert compared > 0
+
+
+def figures(value, low, high):
+    auc = Estimate(value=value, low=low, high=high, n=19, unit="case", method="m")
+    return {"auc": auc, "accuracy": replace(auc, value=0.9, low=0.8, high=1.0)}
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "guesses"),
+    [
+        ({}, False),
+        ({"out-of-fold": figures(0.75, 0.51, 0.9)}, False),
+        ({"out-of-fold": figures(0.75, 0.5, 0.9)}, True),
+        ({"out-of-fold": figures(0.2, 0.1, 0.4)}, True),
+        ({"out-of-fold": figures(None, None, None)}, True),
+        ({"out-of-fold": figures(0.6, 0.4, 0.8), "internal-test": figures(0.9, 0.7, 0.97)}, False),
+    ],
+)
+def test_a_model_that_was_not_shown_to_beat_guessing_gives_no_call(scored, made, evaluation, guesses):
+    opened = open_bundle(made)
+    opened = replace(opened, about=replace(opened.about, evaluation=evaluation))
+    case = scored.snapshot.cohort.by_id[min(scored.snapshot.split.holdout)]
+    answer, _ = predict(opened, *read_disc(case))
+    (code,) = [f.severity for f in answer.findings if f.code == "not-better-than-chance"] or [None]
+    assert code == ("warning" if guesses else None)
+    assert not (guesses and answer.call)
 
 
 def test_prediction_on_a_training_case_says_so(scored, made):

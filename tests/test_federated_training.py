@@ -12,6 +12,7 @@ import pytest
 from federated_group import PLANTED, many_sites
 from nephroscope.base.documents import read_document
 from nephroscope.base.errors import GroupError
+from nephroscope.facade.study import Study
 from nephroscope.federated import played_site
 from nephroscope.federated.aggregate import aggregate
 from nephroscope.federated.archive import MANIFEST, SIGNATURE, as_json, manifest_of, write_archive
@@ -30,6 +31,7 @@ from nephroscope.federated.played_site import SiteJob, attempt, of_site, play_si
 from nephroscope.federated.readiness import _told
 from nephroscope.federated.simulate import Options, simulate
 from nephroscope.federated.site import join, told, train_next
+from nephroscope.learning.run_files import WEIGHTS, load_run
 from nephroscope.learning.training.checkpoint import first_state, fit_in_folder
 from nephroscope.learning.training.fit import prior_shift
 from nephroscope.learning.training.rounds import arrays_of, final_weights, first_arrays, round_task, run_round
@@ -91,6 +93,22 @@ def test_one_site_is_one_training_to_the_bit(study, tmp_path):
     pulled, began = round_task(task, 2, proximal=5.0), first_arrays(plan.training, 0, 2, spec)
     near, _ = run_round(tmp_path / "near", pulled, compute, spec, began, [])
     assert far(near, began) < far(central, began)
+
+
+def test_a_group_of_one_hospital_is_that_hospitals_own_training_to_the_byte(tmp_path):
+    """Also with the epoch that `train` keeps, which need not be the last of a round."""
+    many_sites(tmp_path / "study", 16, 1)
+    Study(tmp_path / "study").change("training", epochs=4, learning_rate=0.02, patience=0)
+    out = tmp_path / "simulation"
+    simulate(tmp_path / "study", out, Options(rounds=2))
+    (site,) = (out / "sites").iterdir()
+    own, central = (load_run(folder) for folder in (site / "run", out / "central"))
+    best = [fold.best.epoch for fold in central.folds]
+    assert [fold.best.epoch for fold in own.folds] == best
+    assert set(best) - {2, 4}
+    for number in range(len(best)):
+        kept = [folder / f"fold-{number}" / WEIGHTS for folder in (site / "run", out / "central")]
+        assert kept[0].read_bytes() == kept[1].read_bytes()
 
 
 def study_labels(study, names):

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from nephroscope.clinic.bundle import open_bundle
 from nephroscope.facade.prediction import FilesToPredict, predict_files
 from nephroscope.imaging.masks.write import write_nifti
 from nephroscope.imaging.read import read_ct, read_roi
-from nephroscope.records import RoiMask
+from nephroscope.records import Estimate, RoiMask
 from nephroscope.web import browser as program_of_the_gate
 from nephroscope.web import export, libraries
 from nephroscope.web.browser import Tab, browser, find_chromium
@@ -103,6 +103,21 @@ def test_a_page_that_says_something_else_is_refused(tab, bundle):
     with pytest.raises(BundleError) as caught:
         check_page(tab, other, golden_cases(3), 3)
     assert caught.value.where.startswith("export --web, golden case 0")
+
+
+def test_page_doubts_a_model_that_only_guesses_as_predict_does(tab, bundle):
+    auc = Estimate(value=0.5, low=0.25, high=0.875, n=19, unit="case", method="m")
+    opened = open_bundle(bundle)
+    guessing = replace(opened, about=replace(opened.about, evaluation={"out-of-fold": {"auc": auc}}))
+    cases = list(golden_cases(3))
+    found = [f["code"] for case in cases for f in expected_answer(guessing, case)["answer"]["findings"]]
+    assert found.count("not-better-than-chance") == len(cases)
+    had = tab.evaluate("JSON.stringify(PAGE.bundle.evaluation)")
+    tab.evaluate(f"PAGE.bundle.evaluation = {json.dumps({'out-of-fold': {'auc': asdict(auc)}})}; 0")
+    try:
+        check_page(tab, guessing, cases, len(cases))
+    finally:
+        tab.evaluate(f"PAGE.bundle.evaluation = {had or 'undefined'}; 0")
 
 
 def test_page_can_open_no_connection(tab):

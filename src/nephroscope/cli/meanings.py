@@ -189,6 +189,7 @@ MEANINGS = {
     "phase-not-trained": "a contrast phase that no training case had",
     "phase-not-known": "the files do not say the contrast phase",
     "seen-in-training": "the case was used in training",
+    "not-better-than-chance": "the model was not shown to be better than guessing",
     "synthetic-training": "trained on SYNTHETIC phantoms",
     "leaky-split": "trained with a split by image",
     "reader-cases-missing": "cases that a reader did not read",

@@ -1,12 +1,12 @@
 """Turn probabilities into a call or "not sure", and choose the threshold. NumPy only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import ConfigError, RoiError
-from nephroscope.records import Finding, OperatingPoint, SlicePrediction
+from nephroscope.records import Estimate, Finding, OperatingPoint, SlicePrediction
 
 
 def mean_over_slices(slices: Sequence[SlicePrediction]) -> tuple[float, ...]:
@@ -66,6 +66,7 @@ def label_of(
     return int(np.argmax(probabilities))
 
 
+CHANCE = 0.5  # AUC of guessing
 ROUNDING = 1e-9  # 0.6 - 0.5 is slightly below 0.1; a margin of 0.1 must ignore that
 
 
@@ -118,6 +119,27 @@ def _distance(
         f"probability of {subtypes[first]} {p[first]:.2f} {{}} the next, {subtypes[second]} {p[second]:.2f}"
     )
     return p[first] - p[second], sentence
+
+
+def only_guesses(evaluation: Mapping[str, Mapping[str, Estimate]]) -> str:
+    """Why the calls of a model are no better than guesses, as far as was measured; empty where they are.
+
+    They are better where one AUC by case lies above 0.5 with its whole interval. Bundles of old formats hold no
+    evaluation; of them nothing is said.
+
+    Args:
+        evaluation: Figures by case and their names, by group of cases, as bundle.json has them.
+    """
+    measured = {group: figures["auc"] for group, figures in evaluation.items() if "auc" in figures}
+    if not measured or any((auc.low or 0.0) > CHANCE for auc in measured.values()):
+        return ""
+    told = [
+        f"{auc.value:.2f} ({auc.low:.2f} to {auc.high:.2f}; {auc.n} {auc.unit}s, {group})"
+        for group, auc in measured.items()
+        if auc.value is not None and auc.low is not None and auc.high is not None
+    ]
+    words = f"AUC {', '.join(told)}" if told else "its AUC could not be computed"
+    return f"the model was not shown to be better than guessing: {words}"
 
 
 def youden_threshold(p_positive: npt.ArrayLike, is_positive: npt.ArrayLike) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 
 from nephroscope.base.errors import BundleError, RoiError
 from nephroscope.clinic.bundle import Bundle, slices_digest
+from nephroscope.clinic.call import only_guesses
 from nephroscope.clinic.cut import center_mm, cut_at_same_places, cut_slices
 from nephroscope.clinic.facts import unused_facts
 from nephroscope.clinic.outside import answer_outside, called_other
@@ -130,6 +131,9 @@ def predict(  # noqa: PLR0913
     if bundle.about.outside is not None:
         outside, far = answer_outside(bundle.about.outside, bundle.embedding, case.hu, case.case_id)
         case = replace(case, findings=(*case.findings, *far))
+    if why := only_guesses(bundle.about.evaluation):
+        guesses = warning("not-better-than-chance", why, case_id=case.case_id)
+        case = replace(case, findings=(*case.findings, guesses))
     answer = replace(bundle.scorer.answer(case), outside=outside)
     if not all(math.isfinite(p) for p in answer.probabilities.values()):
         raise BundleError(

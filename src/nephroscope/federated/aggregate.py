@@ -71,10 +71,12 @@ def _close(place: GroupPlace, arrived: Arrived) -> tuple[Archive, Step]:
     """The group's model, that of the last round, next to those of its sites alone.
 
     The learning rate has fallen to zero by then. A choice of the round by validation loss would rest on few patients
-    of each site, whose loss would have to leave it.
+    of each site, whose loss would have to leave it. A group of one site needs no such choice: its model is the one
+    that this site trained alone, with the best epoch, as `train` gives it.
     """
     plan, last = place.plan, place.made()[-1]
     figures = [figures_in(archive, plan) for _, archive in sorted(arrived.archives.items())]
+    only = next(iter(arrived.archives.values())) if len(place.group().sites) == 1 else None
     members = {}
     for fold in range(plan.split.folds):
         counts = sums_of([one.folds[fold].cases for one in figures]) if plan.training.class_weights else None
@@ -82,6 +84,8 @@ def _close(place: GroupPlace, arrived: Arrived) -> tuple[Archive, Step]:
             tensors(last, fold_name(fold)), None if counts is None else np.array(counts)
         ) | mean_norms(arrived, plan, last, fold)
         members[fold_name(fold)] = arrays_as_bytes(weights)
+        if only and not (plan.local_norm or plan.proximal):
+            members[fold_name(fold)] = only.read(f"alone-{fold_name(fold)}")
         for site, archive in sorted(arrived.archives.items()):
             content = archive.read(f"alone-fold-{fold}.safetensors")
             members[f"alone-{site}-fold-{fold}.safetensors"] = content

@@ -113,6 +113,7 @@ def page_rules() -> dict[str, Any]:
         "features": score.FEATURES,
         "outside": {"kept": outside.KEPT},
         "sets": {"rounding": sets.ROUNDING},
+        "chance": call.CHANCE,
         "score": {
             "slack": score.SLACK,
             "leastSlack": score.LEAST_SLACK,

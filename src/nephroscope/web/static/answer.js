@@ -156,7 +156,7 @@ export async function answerOf(page, volume, roi, more) {
   if (!p.flat().every(Number.isFinite)) {
     throw new Refusal("bundle", { where: `case ${roi.caseId}`, expected: "a probability of each subtype", found: "numbers that are none", remedy: "do not use this bundle; export the run again" });
   }
-  findings = [...findings, ...far.findings, ...doubts(about, slices, cut[0].mmPerPx, roi.caseId)];
+  findings = [...findings, ...far.findings, ...guesses(about, roi.caseId), ...doubts(about, slices, cut[0].mmPerPx, roi.caseId)];
   const mean = about.subtypes.map((_, k) => p.reduce((sum, row) => sum + row[k], 0) / p.length);
   const decided = decide(mean, about, findings);
   const named = (row) => Object.fromEntries(about.subtypes.map((name, k) => [name, row[k]]));
@@ -175,6 +175,16 @@ export async function answerOf(page, volume, roi, more) {
     possible: possibleOf(about, named(mean)),
     slices_sha256: digest,
   };
+}
+
+/** A warning where no AUC of the bundle was above chance with its whole interval. */
+function guesses({ evaluation }, caseId) {
+  const measured = Object.entries(evaluation ?? {}).filter(([, figures]) => figures.auc).map(([group, figures]) => [group, figures.auc]);
+  if (!measured.length || measured.some(([, auc]) => (auc.low ?? 0) > RULES.chance)) return [];
+  const told = measured.filter(([, auc]) => auc.value !== null && auc.low !== null && auc.high !== null)
+    .map(([group, auc]) => `${fixed(auc.value, 2)} (${fixed(auc.low, 2)} to ${fixed(auc.high, 2)}; ${auc.n} ${auc.unit}s, ${group})`);
+  const words = told.length ? `AUC ${told.join(", ")}` : "its AUC could not be computed";
+  return [warning("not-better-than-chance", `the model was not shown to be better than guessing: ${words}`, "", caseId)];
 }
 
 function calledOther({ outside }, call, caseId) {

@@ -32,6 +32,9 @@ def made(name, *phases, seed=1):
     network = network_of(name, 2, spec_of(*phases), width=WIDTH)
     if network.vectors is not None:
         torch.nn.init.normal_(network.vectors)
+        torch.nn.init.normal_(network.own, std=0.05)
+    if network.importance is not None:
+        torch.nn.init.normal_(network.importance, std=0.2)
     return network.eval()
 
 

@@ -31,12 +31,13 @@ from nephroscope.records import (
     Fold,
     SlicePrediction,
     Split,
+    SplitConfig,
     TrainConfig,
 )
 from nephroscope.records.settings import Settings
 from nephroscope.report.study.sections.facts import added_table, decision_lines, subset_table
 from nephroscope.statistics.added_value import added_value
-from small_study import make_cohort
+from small_study import make_cohort, make_study
 from test_sets import facts as run_facts
 
 N = 60
@@ -320,3 +321,15 @@ def test_networks_with_facts_are_not_trained_where_only_the_network_would_be():
     more = {"proximal": 0.0, "local_norm": True}
     with pytest.raises(ConfigError, match=r"training\.model: .*mobilenet_v2"):
         plan_of(settings, name="g", id="0" * 32, key="k", made="", rounds=2, quorum=1, days=0.0, **more)
+
+
+@pytest.mark.parametrize("model", ["fusion", "phases"])
+def test_a_training_that_is_refused_leaves_the_folds_as_they_were(model, tmp_path):
+    study = make_study(tmp_path / "study")
+    study.cut_slices()
+    study.make_split(folds=5)
+    kept = {name: (tmp_path / "study" / name).read_bytes() for name in ("splits.json", "study.toml")}
+    with pytest.raises((StudyError, ConfigError)):
+        study.train(model=model, split=SplitConfig(folds=2))
+    assert {name: (tmp_path / "study" / name).read_bytes() for name in kept} == kept
+    assert not (tmp_path / "study" / "runs" / model).exists()

@@ -34,6 +34,30 @@ from nephroscope.study.snapshot import Snapshot
 from phase_bundle import THREE, WIDTH, bundle_of, made, slices, spec_of
 from small_study import SUBTYPES, make_cohort, read_disc, split_of
 
+OF_PHASES = ("vectors", "own", "importance")
+
+
+def test_untrained_phases_are_averaged_and_trained_ones_have_their_own_layer_and_weight():
+    """Logits of each phase alone are put together by hand."""
+    torch.manual_seed(1)
+    network, hu = network_of("phases", 2, spec_of(*THREE), width=WIDTH).eval(), slices()
+    alone = []
+    for phase in range(3):
+        one = torch.full_like(hu, int(AIR_HU))
+        one[:, phase] = hu[:, phase]
+        alone.append(one)
+    each = torch.stack([network(one) for one in alone])
+    assert torch.allclose(network(hu), each.mean(dim=0), atol=1e-5)
+    with torch.no_grad():
+        network.importance.copy_(torch.tensor([0.0, 0.2, -0.4]))
+        network.own[1].fill_(10.0)
+    changed = torch.stack([network(one) for one in alone])
+    assert torch.allclose(changed[[0, 2]], each[[0, 2]], atol=1e-6)
+    assert not torch.allclose(changed[1], each[1], atol=1e-5, rtol=0)
+    weights = torch.exp(5 * torch.tensor([0.0, 0.2, -0.4]))
+    expected = (changed * weights[:, None, None]).sum(dim=0) / weights.sum()
+    assert torch.allclose(network(hu), expected, atol=1e-5)
+
 
 def test_with_one_phase_it_is_the_network_alone():
     torch.manual_seed(3)
@@ -57,7 +81,9 @@ def test_the_order_of_phases_does_not_matter(name):
     logits = network(hu)
     order = [2, 0, 1]
     with torch.no_grad():
-        network.vectors.copy_(network.vectors[order])
+        for name, values in network.named_parameters():
+            if name in OF_PHASES:
+                values.copy_(values[order])
     assert torch.allclose(network(hu[:, order]), logits, atol=1e-5)
 
 
@@ -66,7 +92,7 @@ def test_a_missing_phase_takes_no_part(name):
     network, hu = made(name, *THREE), slices()
     hu[:, 2] = AIR_HU
     two = made(name, *THREE[:2])
-    state = {key: value[:2] if key == "vectors" else value for key, value in network.state_dict().items()}
+    state = {key: value[:2] if key in OF_PHASES else value for key, value in network.state_dict().items()}
     two.load_state_dict(state)
     assert torch.allclose(network(hu), two(hu[:, :2]), atol=1e-5)
     network.train()

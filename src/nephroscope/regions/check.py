@@ -7,7 +7,7 @@ import numpy as np
 
 from nephroscope.base.errors import NephroscopeError, RoiError, StudyError
 from nephroscope.base.progress import track
-from nephroscope.base.text import first_few
+from nephroscope.base.text import counted_noun, first_few
 from nephroscope.imaging.masks.origin import check_origin
 from nephroscope.imaging.read import read_case, read_case_roi
 from nephroscope.imaging.slice_images import window_of
@@ -195,7 +195,7 @@ def measures_finding(measures: RoiMeasures, case: ChosenCase) -> Finding:
         parts.append(f"largest axial diameter {measures.largest_axial_diameter_mm:.0f} mm")
     if measures.largest_diameter_mm is not None:
         parts.append(f"in any direction {measures.largest_diameter_mm:.0f} mm")
-    parts += [f"{measures.n_slices} slices", f"side {measures.side}"]
+    parts += [counted_noun(measures.n_slices, "slice"), f"side {measures.side}"]
     if case.clinical.size_cm is not None:
         parts.append(f"clinical table {case.clinical.size_cm:g} cm")
     return note("roi-measures", ", ".join(parts), case_id=case.case_id)

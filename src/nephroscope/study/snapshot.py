@@ -273,6 +273,17 @@ def cut_slices(snapshot: Snapshot) -> SliceStore:
     )
 
 
+def divided(snapshot: Snapshot, config: SplitConfig) -> Split:
+    """The division of the patients that these settings make; nothing is written.
+
+    Raises:
+        CohortError: As `divide_patients`.
+    """
+    findings = check_patients(snapshot.cohort, snapshot.slices)
+    split = make_split(snapshot.cohort, snapshot.slices.indices_by_case(), config)
+    return replace(split, findings=findings)
+
+
 def divide_patients(snapshot: Snapshot, config: SplitConfig | None = None) -> Split:
     """Divide the patients and write splits.json; settings other than those of study.toml are written there with it.
 
@@ -281,9 +292,7 @@ def divide_patients(snapshot: Snapshot, config: SplitConfig | None = None) -> Sp
             subtypes; nothing is written then.
     """
     folder, config = snapshot.folder, config or snapshot.settings.split
-    findings = check_patients(snapshot.cohort, snapshot.slices)
-    split = make_split(snapshot.cohort, snapshot.slices.indices_by_case(), config)
-    split = replace(split, findings=findings)
+    split = divided(snapshot, config)
     kept = (snapshot.split_digest, snapshot.split_made_from)
     if config == snapshot.settings.split:
         save_split(split, folder.splits, *kept)

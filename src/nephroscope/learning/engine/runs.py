@@ -26,8 +26,24 @@ def train_new_run(
     """Train all folds under a new name, by default the network's; gives its record.
 
     Raises:
-        ConfigError: A network that draws lies among those that tell subtypes apart.
+        ConfigError, StudyError: As `check_new_run`.
     """
+    path = snapshot.folder.new_run(name or config.model, numbered=name is None)
+    check_new_run(snapshot, config)
+    return _train(path, snapshot, config, workers)
+
+
+def check_new_run(snapshot: Snapshot, config: TrainConfig) -> None:
+    """Refuse what cannot be trained on these folds, before anything is written.
+
+    Raises:
+        ConfigError: The network or the precision is not available here, or a network that draws lies among those that
+            tell subtypes apart.
+        StudyError: There is nothing to fuse.
+    """
+    from nephroscope.learning.training.device import compute_dtype, training_device
+    from nephroscope.learning.training.run import seen_by
+
     if draws(config.model) and snapshot.folder.runs_in == RUNS:
         raise ConfigError(
             where=f"training.model, {config.model}",
@@ -35,10 +51,16 @@ def train_new_run(
             found="one that draws",
             remedy="add --task segment, or choose another network",
         )
-    path = snapshot.folder.new_run(name or config.model, numbered=name is None)
     if fuses(config.model):
         check_fusable(snapshot)
-    return _train(path, snapshot, config, workers)
+    compute_dtype(config.precision, training_device())
+    if not draws(config.model):
+        from nephroscope.learning.networks.networks import only_shapes
+        from nephroscope.learning.networks.phases import network_of
+
+        with only_shapes():
+            outputs = outputs_of(config.model, len(snapshot.cohort.subtypes))
+            network_of(config.model, outputs, seen_by(snapshot, config), config.recipe, width=config.width)
 
 
 def resume_run(snapshot: Snapshot, name: str | None = None, workers: Workers | None = None) -> RunRecord:

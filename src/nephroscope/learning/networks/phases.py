@@ -1,8 +1,9 @@
 """One network for several contrast phases, any of them missing: a shared encoder, and a mean over the phases there.
 
-Every phase of a slice goes through the same encoder, a light CNN. A learned vector says which phase it was; features
-of the phases that are there are averaged, or weighted by attention, and one linear layer gives the logits. With one
-phase it is the network alone.
+Every phase of a slice goes through the same encoder, a light CNN, and gets a learned vector that says which phase it
+was. A linear layer, to which each phase adds one of its own, gives logits of each phase; those of the phases that are
+there are averaged, with a learned weight of each phase or by attention. The own layers and weights begin as nothing:
+the plain mean, and with one phase the network alone. Without them a phase that shows nothing dilutes the others.
 """
 
 import torch
@@ -15,6 +16,9 @@ from nephroscope.learning.networks.unet import UNet
 from nephroscope.records import SliceSpec
 
 NOTHING_HU = -500.0  # a slice without any voxel above is a phase that is not there: its row is air
+IMPORTANCE = (
+    5.0  # a phase's weight is the exp of so many times its parameter: thus it learns as fast as the rest
+)
 
 
 class PhaseNetwork(SubtypeNetwork):
@@ -35,21 +39,26 @@ class PhaseNetwork(SubtypeNetwork):
         several = self.n_phases > 1
         self.vectors = nn.Parameter(torch.zeros(self.n_phases, n_features)) if several else None
         self.attention = nn.Linear(n_features, 1) if several and attention else None
+        (*_, last) = (layer for layer in self.head.modules() if isinstance(layer, nn.Linear))
+        own = torch.zeros(self.n_phases, n_features, last.out_features)
+        self.own = nn.Parameter(own) if several else None
+        self.importance = nn.Parameter(torch.zeros(self.n_phases)) if several and not attention else None
 
     def forward(self, hu: Tensor) -> Tensor:
         """Logits (N, outputs)."""
-        if self.vectors is None:
+        if self.vectors is None or self.own is None:
             logits: Tensor = self.head(super().forward(hu))
             return logits
         hu = hu.to(self.mean.dtype)
         there = (hu.amax(dim=(2, 3)) - NOTHING_HU).clamp(0, 1)  # (N, P)
         features = self._encoded(hu, there) + self.vectors  # (N, P, F)
-        weights = there
         if self.attention is not None:
             scores = self.attention(features).squeeze(2) - 1e4 * (1 - there)
             weights = scores.softmax(dim=1) * there
-        pooled = (features * weights.unsqueeze(2)).sum(dim=1) / weights.sum(dim=1, keepdim=True)
-        return torch.as_tensor(self.head(pooled))
+        else:
+            weights = there * (IMPORTANCE * torch.as_tensor(self.importance)).exp()
+        each = self.head(features) + (features.unsqueeze(2) @ self.own).squeeze(2)  # (N, P, outputs)
+        return torch.as_tensor((each * weights.unsqueeze(2)).sum(dim=1) / weights.sum(dim=1, keepdim=True))
 
     def _encoded(self, hu: Tensor, there: Tensor) -> Tensor:
         """Features (N, P, F). Phases that are missing are not shown to the encoder: batch norm would learn air."""

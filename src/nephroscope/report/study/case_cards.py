@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from nephroscope.base.text import counted_noun
 from nephroscope.clinic.cut import apply_window
 from nephroscope.imaging.picture import data_address
 from nephroscope.records import Answer, Evaluation, SliceSpec
@@ -135,7 +136,7 @@ def _threshold_of(report: Evaluation, prediction: Answer) -> float:
 def _facts(content: ReportContent, prediction: Answer) -> str:
     case = content.cohort.by_id.get(prediction.case_id)
     facts = [group_name(prediction.group)] if len(content.main.report.groups) > 1 else []
-    facts += [f"{len(prediction.slices)} slices"]
+    facts += [counted_noun(len(prediction.slices), "slice")]
     if case is not None:
         facts += [{"M": "man", "F": "woman"}[case.clinical.sex]] if case.clinical.sex in ("M", "F") else []
         facts += [f"{case.clinical.age_years:.0f} y"] if case.clinical.age_years is not None else []

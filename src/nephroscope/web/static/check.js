@@ -31,7 +31,7 @@ export function checkRoi(volume, roi, { organs = {}, phase = "unknown", stated =
   findings.push(...checkShape(measures, roi, volume), ...checkSize(measures, caseId, under.bodyShare), ...checkSide(stated, side, caseId));
   findings.push(note("roi-measures", [
     `${fixed(measures.volumeMl, 1)} ml`, `largest axial diameter ${fixed(measures.axialMm, 0)} mm`, `in any direction ${fixed(measures.anyMm, 0)} mm`,
-    `${measures.nSlices} slices`, `side ${side}`,
+    `${measures.nSlices} slice${measures.nSlices === 1 ? "" : "s"}`, `side ${side}`,
   ].join(", "), "", caseId));
   return { findings, side };
 }

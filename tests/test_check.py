@@ -223,7 +223,7 @@ def test_shape():
     gap[5] = False
     _, roi = scene(gap)
     skipped, parts = check_shape(measure(roi), roi)
-    assert skipped.message == "no tumor is drawn on 1 slices between drawn ones: 5, counted from 0"
+    assert skipped.message == "no tumor is drawn on 1 slice between drawn ones: 5, counted from 0"
     assert parts.message == "the tumor is in 2 parts that do not touch (67%, 33%), but one case is one tumor"
     speck = box()
     speck[5, 20, 20] = True

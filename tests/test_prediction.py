@@ -326,3 +326,31 @@ def test_a_network_without_probabilities_gives_no_answer(tmp_path, patient, monk
 
 if __name__ == "__main__":
     SCHEMA.write_text(json.dumps(msgspec.json.schema(Prediction), indent=1) + "\n", encoding="utf-8")
+
+
+def test_the_one_roi_of_a_folder_is_taken_and_said(bundle, several):
+    for other in several.glob("roi_*.dcm"):
+        if other.name != "roi_reader1.dcm":
+            other.unlink()
+    given = predict_files(bundle, files_of(several))
+    found = predict_files(bundle, FilesToPredict(image=several))
+    assert "roi-found" in codes(found, "note")
+    assert "roi-found" not in codes(given, "note")
+    assert found.probabilities == given.probabilities
+    assert "roi-found" in codes(Bundle(bundle).predict(several), "note")
+
+
+def test_several_rois_of_a_folder_are_refused_and_named(bundle, several):
+    shutil.copy(several / "roi_reader1.dcm", several / "roi_2.dcm")
+    with pytest.raises(RoiError) as refused:
+        predict_files(bundle, FilesToPredict(image=several))
+    assert {"roi_reader1.dcm", "roi_2.dcm"} <= set(refused.value.found.replace(",", "").split())
+
+
+def test_an_roi_of_another_patient_in_the_folder_is_not_taken(bundle, several):
+    for path in several.glob("roi_*.dcm"):
+        seg = pydicom.dcmread(path)
+        seg.PatientID = "ANOTHER"
+        seg.save_as(path)
+    with pytest.raises((RoiError, SeriesError)):
+        predict_files(bundle, FilesToPredict(image=several))

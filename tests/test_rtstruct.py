@@ -241,9 +241,7 @@ def test_a_slice_left_out_stays_empty_and_is_told(tmp_path):
     roi = read({"Tumor": contours}, tmp_path)
     assert not roi.voxels[2].any()
     assert codes(roi) == ["roi-gap"]
-    assert roi.findings[0].message.startswith(
-        "1 slices between outlined ones have no contour and stay empty: 2 "
-    )
+    assert roi.findings[0].message.startswith("no contour on 1 slice between outlined ones")
 
 
 def test_contours_between_slices_go_to_the_nearest(tmp_path):
@@ -256,7 +254,7 @@ def test_contours_between_slices_go_to_the_nearest(tmp_path):
         both = [*tumor_contours(), *(box(s, 30, 35, 30, 35) + up(beside_mm) for s in range(1, 5))]
         roi = read({"Tumor": both}, tmp_path)
         assert np.array_equal(roi.voxels, box_tumor())
-        assert "the nearest plane, and 4 planes were not used" in roi.findings[0].message
+        assert "the nearest plane; planes not used: 4" in roi.findings[0].message
 
 
 def test_contours_written_a_hair_apart_lie_on_one_plane(tmp_path):
@@ -381,7 +379,7 @@ def test_a_contour_stored_twice_counts_once(tmp_path):
 def test_contours_that_cross_are_told_and_holes_are_not(tmp_path):
     crossing = read({"Tumor": [box(2, 10, 20, 8, 18), box(2, 15, 25, 8, 18)]}, tmp_path)
     assert codes(crossing) == ["roi-crossing-contours"]
-    assert "cross each other on 1 slices" in crossing.findings[0].message
+    assert "cross each other on 1 slice;" in crossing.findings[0].message
     assert crossing.voxels.sum() == 2 * 50
     for second in (box(2, 12, 14, 10, 12), box(2, 20, 25, 8, 18), box(2, 5, 25, 5, 25)):
         assert read({"Tumor": [box(2, 10, 20, 8, 18), second]}, tmp_path).findings == ()

@@ -402,7 +402,7 @@ def test_copies_are_dropped_and_declared(tmp_path):
     assert same_as_the_box(volume)
     (note,) = volume.findings
     assert (note.code, note.severity) == ("duplicate-files", "note")
-    assert note.message == "2 slices are copies of other slices of the series and were left out"
+    assert note.message == "left out 2 slices: copies of others of the series"
 
 
 def test_a_compressed_copy_is_a_copy(tmp_path):
@@ -418,7 +418,7 @@ def test_a_multi_frame_file_twice(tmp_path):
     write_slices([enhanced_ct()] * 2, tmp_path)
     volume = read_dicom_series(tmp_path)
     assert same_as_the_box(volume)
-    assert volume.findings[0].message.startswith("6 slices are copies")
+    assert volume.findings[0].message.startswith("left out 6 slices: copies")
 
 
 def test_two_images_with_one_uid_are_refused(tmp_path):

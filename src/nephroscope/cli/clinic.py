@@ -147,7 +147,7 @@ class Predict(ManyOptions):
     ] = None
     """Folder of a DICOM series, or of all series of a patient; a NIfTI volume; or a PNG or JPEG slice."""
     roi: PathOption = None
-    """DICOM SEG or RTSTRUCT, NIfTI or NRRD label map, or PNG mask; not needed by a bundle of whole slices."""
+    """DICOM SEG or RTSTRUCT, NIfTI or NRRD label map, or PNG mask; by default the one DICOM ROI in the folder."""
     tumor_label: CountOption = None
     """Value of the tumor in a label map, or number of its segment; needed when the file has several without names."""
     tumor_name: PartName = ""

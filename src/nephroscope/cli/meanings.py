@@ -106,6 +106,7 @@ MEANINGS = {
     "roi-other-patient": "ROI files of a CT with another PatientID",
     "readers-assumed": "two ROI files taken as those of two annotators",
     "roi-unused": "another ROI of the series, not used",
+    "roi-found": "no ROI was given: the only one in the folder was taken",
     "no-mask": "no mask: the whole image counts as tumor",
     "mask-values": "masks hold several values",
     "mask-missing": "an image has no mask",

@@ -40,9 +40,9 @@ def check_roi_given(bundle: Bundle, roi: object, case_id: str) -> None:
     if roi is None and bundle.spec.roi_mode != "full":
         raise RoiError(
             where=f"case {case_id}",
-            expected="the tumor's ROI: this bundle sees only what lies around it",
+            expected="an ROI of the tumor, because this bundle classifies only the part of the CT around it",
             found="none",
-            remedy="give the ROI (--roi FILE; in the workstation, draw and sign it)",
+            remedy="name its file with --roi, or draw and sign the tumor in the workstation",
         )
 
 

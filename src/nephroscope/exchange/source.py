@@ -12,6 +12,7 @@ from pydicom.multival import MultiValue
 from pydicom.valuerep import validate_value
 
 from nephroscope.base.errors import SeriesError
+from nephroscope.base.text import counted_noun
 from nephroscope.exchange.uids import is_uid
 from nephroscope.imaging.dicom.files import DICOM_DAMAGE, quiet, read_header
 from nephroscope.imaging.dicom.series import is_ct_image, is_series_list, load_series_files
@@ -123,7 +124,7 @@ def read_source_series(image: Path, volume: CTVolume) -> SourceSeries:
         raise _lacking(where, f"images of {len(studies)} studies or patients under one series")
     missing = slices.count(None)
     if missing:
-        raise _lacking(where, f"no image for {missing} of its {len(slices)} slices")
+        raise _lacking(where, f"no image for {missing} of its {counted_noun(len(slices), 'slice')}")
     return SourceSeries(
         series_uid=volume.series_uid,
         headers=tuple(header for _, header in found),

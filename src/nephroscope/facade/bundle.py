@@ -9,10 +9,10 @@ from nephroscope.clinic.bundle import open_bundle
 from nephroscope.clinic.predict import UNKNOWN
 from nephroscope.facade.many.results import ManyAnswers
 from nephroscope.facade.many.run import ManyCases, predict_table
+from nephroscope.facade.own_roi import check_source, own_roi
 from nephroscope.facade.patient import UNNAMED, PatientCt, read_patient
 from nephroscope.facade.phases import check_series, phase_named
 from nephroscope.facade.prediction import answer_with_doubts, phases_of_patient
-from nephroscope.imaging.masks.origin import check_origin
 from nephroscope.imaging.read import UnplacedRoi, read_ct, read_roi
 from nephroscope.records import Answer, ClinicalFacts, CTVolume, RoiMask
 from nephroscope.records.prediction import Side
@@ -59,7 +59,8 @@ class Bundle(ShownAsTable):
 
         Args:
             ct: From `read_ct`; or the path of a series or of a patient's folder, from which the phase is read too.
-            roi: From `read_roi`, or a path. None for a bundle of whole slices.
+            roi: From `read_roi`, or a path. None for a bundle of whole slices, or to take
+                the only one in the folder.
             side: Side of the patient on which the tumor is said to be: left or right.
             phase: Contrast phase of a CT from `read_ct`, one of `PHASES`.
             facts: Age, sex and size, for a bundle that uses them (`nephroscope.clinic.facts.given_facts`).
@@ -72,18 +73,21 @@ class Bundle(ShownAsTable):
             RoiError: The ROI is missing, is no tumor, or does not lie on this CT, or no cross-section is large
                 enough.
         """
+        found = None
         if isinstance(roi, Path | str):
             roi = read_roi(roi)
         if isinstance(ct, CTVolume):
             patient = PatientCt(volume=ct, name=UNNAMED, phase=phase)
         else:
+            if roi is None and (found := own_roi(self._opened, Path(ct))) is not None:
+                roi = read_roi(found)
             patient = read_patient(Path(ct), roi if isinstance(roi, UnplacedRoi) else None)
         if isinstance(roi, UnplacedRoi):
             roi = replace(roi, case_id=roi.case_id or patient.name).on(patient.volume)
         if roi is not None and not roi.case_id:
             roi = replace(roi, case_id=patient.name)
-        if roi is not None and roi.origin is not None:
-            roi = replace(roi, findings=(*roi.findings, *check_origin(roi.origin, roi.case_id)))
+        if roi is not None:
+            roi = replace(roi, findings=(*roi.findings, *check_source(roi.origin, found, roi.case_id)))
         name = roi.case_id if roi is not None else patient.name
         patient, placed = replace(patient, name=name), None
         given = {phase_named(word, "others"): one for word, one in (others or {}).items()}

@@ -111,9 +111,11 @@ def read_patient(
             if error.expected != "one CT series":
                 raise
         else:
-            first = next(s for s in _series_in(_files(image), only_first=True) if s.uid == volume.series_uid)
+            first = next(
+                s for s in _series_in(files_of_patient(image), only_first=True) if s.uid == volume.series_uid
+            )
             return _named(volume, first, [first])
-    found = list(_series_in(_files(image)))
+    found = list(_series_in(files_of_patient(image)))
     if not found:
         raise SeriesError(
             where="the patient's folder",
@@ -143,7 +145,7 @@ def _named(volume: CTVolume, chosen: _Series, found: Sequence[_Series]) -> Patie
     )
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def files_of_patient(folder: Path) -> Iterator[Path]:
     """Files of a folder and those below it, in the order of their names.
 
     Raises:

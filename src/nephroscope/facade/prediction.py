@@ -20,9 +20,9 @@ from nephroscope.clinic.linked import check_linked
 from nephroscope.clinic.predict import Phases, check_phase, check_roi_given, predict, whole_image
 from nephroscope.facade.answer_files import AnswerFiles, AskedRoi, UsedRoi, prepare, write_answer_files
 from nephroscope.facade.otherwise import answers_jittered, check_jitter, linked_answer
+from nephroscope.facade.own_roi import check_source, own_roi
 from nephroscope.facade.patient import PatientCt, read_patient
 from nephroscope.facade.phases import FurtherSeries, PlacedPhases, check_series, place_phases, read_series
-from nephroscope.imaging.masks.origin import check_origin
 from nephroscope.imaging.picture import SlicePicture, draw_slice
 from nephroscope.imaging.read import read_roi
 from nephroscope.imaging.slice_images import source_words
@@ -63,7 +63,8 @@ class FilesToPredict:
 
     Attributes:
         image: As in `read_patient`.
-        roi: As in `read_roi`, with ``tumor_label`` and ``tumor_name``; None for a bundle of whole slices.
+        roi: As in `read_roi`, with ``tumor_label`` and ``tumor_name``; None for a bundle of whole slices, or to take
+            the one that lies in the folder of the patient, as `own_roi` finds it.
         case_id: Name of the case; None takes the PatientID of the DICOM files.
         side: Side of the patient on which the tumor is said to be.
         picture: PNG to write: the slice with the largest cross-section and the ROI's outline.
@@ -117,13 +118,16 @@ def predict_files(
     Raises:
         BundleError: The bundle is damaged, not allowed, or has a newer format.
         SeriesError: The image cannot be read as a CT, or it is not clear which series is meant.
-        RoiError: The ROI is missing, empty, no tumor, does not lie on the CT, or is none that a report can refer to.
+        RoiError: The ROI is missing, empty, no tumor, does not lie on the CT, or is none that a report can refer to;
+            or none was given and several are in the folder.
         ConfigError: An object would be written over another file.
     """
     started = time.perf_counter()
     with ThreadPoolExecutor(1) as pool:
         opening = pool.submit(_timed_open, bundle)  # ONNX Runtime is loaded while the CT is read
         known = files.case_id or ""
+        found = None if files.roi or files.series else own_roi(opening.result()[0], files.image)
+        files = replace(files, roi=files.roi or found)
         unplaced = (
             read_roi(files.roi, None, known, files.tumor_label, files.tumor_name) if files.roi else None
         )
@@ -139,8 +143,8 @@ def predict_files(
         name = files.case_id or ct.name
         roi = replace(unplaced, case_id=name).on(ct.volume) if unplaced else None
         origin = files.origin or (roi.origin if roi is not None else None)
-        if roi is not None and origin is not None:
-            roi = replace(roi, findings=(*roi.findings, *check_origin(origin, name)))
+        if roi is not None:
+            roi = replace(roi, findings=(*roi.findings, *check_source(origin, found, name)))
         read = time.perf_counter()
         opened, open_s = opening.result()
     if files.series or (files.series_rois and not files.further):

@@ -101,7 +101,8 @@ def check_shape(measures: RoiMeasures, roi: RoiMask) -> list[Finding]:
         found.append(warning("roi-one-slice", text, case_id=roi.case_id))
     skipped = sorted(set(range(drawn[0], drawn[-1])) - set(drawn.tolist()))
     if skipped and not any(finding.code == "roi-gap" for finding in roi.findings):
-        text = f"no tumor is drawn on {len(skipped)} slices between drawn ones: {first_few(skipped)}, counted from 0"
+        empty = counted_noun(len(skipped), "slice")
+        text = f"no tumor is drawn on {empty} between drawn ones: {first_few(skipped)}, counted from 0"
         found.append(warning("roi-gap", text, case_id=roi.case_id))
     if measures.n_parts and measures.n_parts > 1:
         shares = np.sort(find_parts(roi.voxels).sizes)[::-1] / measures.n_voxels

@@ -235,7 +235,7 @@ def _slices_per_case(slices: SliceStore) -> Iterator[Finding]:
         yield warning("one-slice-per-case", text)
     elif counts[most] >= TENFOLD * typical:
         text = (
-            f"case {most} has {counts[most]} slices, the typical case {typical:g}: check that these are the slices "
-            "of one tumor, and that slice spacing is alike"
+            f"case {most} has {counted_noun(counts[most], 'slice')}, the typical case {typical:g}: check that "
+            "these are the slices of one tumor, and that slice spacing is alike"
         )
         yield warning("slices-per-case-vary", text)

@@ -308,7 +308,7 @@ class _Run:
             refusal = Refusal(
                 code="not-drawn",
                 where=f"case {name}",
-                expected="the tumor's ROI: this bundle sees only what lies around it",
+                expected="an ROI of the tumor, because this bundle classifies only the part of the CT around it",
                 found="none in the table",
                 remedy="draw it, put its file into the column roi, and run this again",
             )

@@ -16,7 +16,7 @@ from pydicom.tag import Tag
 from nephroscope.base.documents import read_document, save_document
 from nephroscope.base.errors import SeriesError
 from nephroscope.base.files import relative_to
-from nephroscope.base.text import first_few
+from nephroscope.base.text import counted_noun, first_few
 from nephroscope.imaging.dicom.acquisitions import check_stack, split_acquisitions, without_copies
 from nephroscope.imaging.dicom.files import (
     DICOM_DAMAGE,
@@ -319,7 +319,7 @@ def _drop_copies(slices: Sequence[_Slice], where: str) -> tuple[list[_Slice], li
                 found=f"two different images for {slices[copy].header.name} (SOP ..{slices[copy].header.tail})",
                 remedy="find out which one is correct, and remove the other",
             )
-    text = f"{len(copies)} slices are copies of other slices of the series and were left out"
+    text = f"left out {counted_noun(len(copies), 'slice')}: copies of others of the series"
     found = [note("duplicate-files", text, where)] if copies else []
     return [slices[index] for index in kept], found
 

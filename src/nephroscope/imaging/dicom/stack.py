@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import SeriesError
+from nephroscope.base.text import counted_noun
 from nephroscope.imaging.dicom.slice_header import SliceHeader
 from nephroscope.imaging.grid import check_voxel, median
 from nephroscope.records import Finding, note, warning
@@ -320,7 +321,7 @@ def _shared_uids(slices: Sequence[SliceHeader], where: str) -> tuple[Finding, ..
     n_shared = len(uids) - len(set(uids))
     if not n_shared:
         return ()
-    text = f"{n_shared} slices share their SOP Instance UID with a slice at another position"
+    text = f"{counted_noun(n_shared, 'slice')} with the SOP Instance UID of a slice at another position"
     return (warning("sop-uid-shared", text, where),)
 
 
@@ -340,7 +341,7 @@ def _cut_short(slices: Sequence[SliceHeader], where: str) -> tuple[Finding, ...]
     if lacks and in_one_run and low >= 0 and high <= (total or 0):
         raise SeriesError(
             where=where,
-            expected=f"{total} slices, as Images in Acquisition says",
+            expected=f"{counted_noun(total or 0, 'slice')}, as Images in Acquisition says",
             found=f"{len(slices)}, from IM {low} to IM {high}: the series is cut short",
             remedy="send the whole series again",
         )

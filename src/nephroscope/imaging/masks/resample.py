@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError, SeriesError
-from nephroscope.base.text import first_few
+from nephroscope.base.text import counted_noun, first_few
 from nephroscope.imaging.grid import canonical, canonical_grid, describe
 from nephroscope.imaging.masks.segments import TumorQuery
 from nephroscope.records import Finding, VolumeGeometry
@@ -307,5 +307,6 @@ def gaps(voxels: Mask, query: TumorQuery) -> list[Finding]:
     """A finding about empty slices between drawn ones."""
     drawn = np.flatnonzero(voxels.any(axis=(1, 2)))
     empty = sorted(set(range(drawn[0], drawn[-1])) - set(drawn.tolist())) if drawn.size else []
-    text = f"{len(empty)} slices between drawn ones have no frame and stay empty: {first_few(empty)} (from 0)"
+    lacking = counted_noun(len(empty), "slice")
+    text = f"no frame for {lacking} between drawn ones, left empty: {first_few(empty)} (from 0)"
     return [query.finding("roi-gap", text)] if empty else []

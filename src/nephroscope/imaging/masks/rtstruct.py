@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nephroscope.base.text import first_few
+from nephroscope.base.text import counted_noun, first_few
 from nephroscope.imaging.files import DamageError
 from nephroscope.imaging.masks.seg import check_frame, check_series
 from nephroscope.imaging.masks.segments import Segment, TumorQuery, check_choice, choose_segment, listed
@@ -65,13 +65,13 @@ def read_rtstruct(rtstruct: Any, volume: CTVolume, query: TumorQuery) -> tuple[M
             remedy="give the ROI that was drawn on this series",
         )
     if n_cut:
-        text = f"{n_cut} contours extend beyond the edge of the CT and were cut there"
+        text = f"contours that extend beyond the edge of the CT, and were cut there: {n_cut}"
         more.append(query.finding("roi-outside", text))
     if n_crossed:
-        text = f"contours cross each other on {n_crossed} slices; the area inside both counts as a hole"
+        text = f"contours cross each other on {counted_noun(n_crossed, 'slice')}; what lies in both is a hole"
         more.append(query.finding("roi-crossing-contours", text))
     if n_looped:
-        text = f"{n_looped} contours cross themselves, as in an 8: what they enclose is not certain"
+        text = f"contours that cross themselves, as in an 8: {n_looped}; what they enclose is not certain"
         more.append(query.finding("roi-crossing-contours", text))
     return voxels, findings + more
 
@@ -332,13 +332,14 @@ def _doubts(
     n_off = sum(mm > GRID_TOLERANCE_MM for mm in off_mm)
     if n_off:
         text = (
-            f"contours of {n_off} planes lie up to {max(off_mm):.2f} mm off the slices of the CT; "
-            f"each slice got the nearest plane, and {len(planes) - len(nearest)} planes were not used"
+            f"contours of {counted_noun(n_off, 'plane')} lie up to {max(off_mm):.2f} mm off the slices of the CT; "
+            f"each slice got the nearest plane; planes not used: {len(planes) - len(nearest)}"
         )
         yield query.finding("roi-resampled", text)
     gaps = sorted(set(range(min(nearest), max(nearest) + 1)) - nearest.keys())
     if gaps:
-        text = f"{len(gaps)} slices between outlined ones have no contour and stay empty: {first_few(gaps)} (from 0)"
+        lacking = counted_noun(len(gaps), "slice")
+        text = f"no contour on {lacking} between outlined ones, left empty: {first_few(gaps)} (from 0)"
         yield query.finding("roi-gap", text)
 
 

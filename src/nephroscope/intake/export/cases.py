@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nephroscope.base.errors import CohortError
 from nephroscope.base.tables import names
+from nephroscope.base.text import counted_noun
 from nephroscope.imaging.dicom.series import SUFFIX, SeriesFiles, read_dicom_series
 from nephroscope.imaging.files import file_name
 from nephroscope.intake.export.describe import ExportSeries, describe_export, in_order, rank_of
@@ -111,8 +112,8 @@ def _chosen_by_little(
             else "the one taken comes first by file name"
         )
         text = (
-            f"{len(equal)} CT series are equally good ({chosen.phase}, {chosen.n_slices} slices): {how}; the others "
-            "are in series.csv, so compare them"
+            f"{len(equal)} CT series are equally good ({chosen.phase}, "
+            f"{counted_noun(chosen.n_slices, 'slice')}): {how}; the others are in series.csv, so compare them"
         )
         severity: Severity = "note" if alike == 1 else "warning"
         found.append(Finding(code="series-tie", severity=severity, message=text, case_id=case.case_id))

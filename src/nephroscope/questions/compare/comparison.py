@@ -304,8 +304,9 @@ def refuse_leaky(split: Split) -> None:
 def _refuse_misspelled_primary(snapshot: Snapshot, plan: ComparePlan, train: Sequence[str]) -> None:
     """Refuse a name of the main pair that cannot be ranked, before a network is trained for hours."""
     runs = [path.name for path in snapshot.folder.runs()] if plan.runs is None else [*plan.runs]
+    parts = {name: name.rpartition("-") for name in plan.primary}
     numbered = [
-        name for name in plan.primary if name.rpartition("-")[0] in train
+        name for name, (model, _, number) in parts.items() if model in train and number.isdecimal()
     ]  # a second run of a network
     _main_pair(snapshot, plan, [*(c.name for c in plan.baselines), *runs, *train, *numbered, STACK])
 

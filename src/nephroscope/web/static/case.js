@@ -123,8 +123,8 @@ async function drawnOn(given, roi) {
 function checkRoiGiven(about, roi, caseId) {
   if (roi !== null || about.slices.roi_mode === "full") return;
   throw roiRefusal({
-    where: `case ${caseId}`, expected: "the tumor's ROI: this bundle sees only what lies around it", found: "none",
-    remedy: "give the ROI (--roi FILE; in the workstation, draw and sign it)",
+    where: `case ${caseId}`, expected: "an ROI of the tumor, because this bundle classifies only the part of the CT around it", found: "none",
+    remedy: "name its file with --roi, or draw and sign the tumor in the workstation",
   });
 }
 

@@ -3,7 +3,7 @@
 import { compareWithKidney, enhancementWords, measureCtUnder, measureEnhancement, measureShell, mirroredAxes, sideOf } from "./around.js";
 import { drawnSlices } from "./fit.js";
 import { findParts, measure } from "./measure.js";
-import { firstFew, fixed, note, percent, warning } from "./words.js";
+import { counted, firstFew, fixed, note, percent, warning } from "./words.js";
 
 const C = RULES.check;
 const MISPLACED = ["roi-outside-body", "roi-on-air", "roi-on-bone", "roi-on-fat"];
@@ -31,7 +31,7 @@ export function checkRoi(volume, roi, { organs = {}, phase = "unknown", stated =
   findings.push(...checkShape(measures, roi, volume), ...checkSize(measures, caseId, under.bodyShare), ...checkSide(stated, side, caseId));
   findings.push(note("roi-measures", [
     `${fixed(measures.volumeMl, 1)} ml`, `largest axial diameter ${fixed(measures.axialMm, 0)} mm`, `in any direction ${fixed(measures.anyMm, 0)} mm`,
-    `${measures.nSlices} slice${measures.nSlices === 1 ? "" : "s"}`, `side ${side}`,
+    counted(measures.nSlices, "slice"), `side ${side}`,
   ].join(", "), "", caseId));
   return { findings, side };
 }
@@ -73,7 +73,7 @@ function checkShape(measures, roi, volume) {
   const skipped = [];
   for (let s = drawn[0]; s < drawn.at(-1); s += 1) if (!has.has(s)) skipped.push(s);
   if (skipped.length && !roi.findings.some((finding) => finding.code === "roi-gap")) {
-    add(warning, "roi-gap", `no tumor is drawn on ${skipped.length} slices between drawn ones: ${firstFew(skipped)}, counted from 0`);
+    add(warning, "roi-gap", `no tumor is drawn on ${counted(skipped.length, "slice")} between drawn ones: ${firstFew(skipped)}, counted from 0`);
   }
   if (measures.sizes.length > 1) {
     const { sizes } = findParts(roi.voxels, volume.geometry.shape);

@@ -4,7 +4,7 @@ import {
   GRID_TOLERANCE_MM, Geometry, apply, canonical, canonicalGrid, columnOf, corners, describe, determinant, identity, inverse, multiply, norm,
 } from "./grid.js";
 import { findingOf, refusalOf } from "./segments.js";
-import { Refusal, firstFew, fixed, percent, rint, roiRefusal, roundTo } from "./words.js";
+import { Refusal, counted, firstFew, fixed, percent, rint, roiRefusal, roundTo } from "./words.js";
 
 const SAME_SPACING = 1e-3;
 const FLATTEST = 1e-3;
@@ -238,7 +238,7 @@ export function gaps(voxels, shape, query) {
   const has = new Set(drawn);
   const empty = [];
   for (let s = drawn[0]; s < drawn.at(-1); s += 1) if (!has.has(s)) empty.push(s);
-  return empty.length ? [findingOf(query, "roi-gap", `${empty.length} slices between drawn ones have no frame and stay empty: ${firstFew(empty)} (from 0)`)] : [];
+  return empty.length ? [findingOf(query, "roi-gap", `no frame for ${counted(empty.length, "slice")} between drawn ones, left empty: ${firstFew(empty)} (from 0)`)] : [];
 }
 
 export function drawnSlices(voxels, [ns, nr, nc]) {

@@ -11,7 +11,7 @@ import { openRoi, organsIn, placeRoi, roiMask } from "./roi.js";
 import { bytesOf, parse } from "./series.js";
 import { aboutElements, answerElements, refusalElements } from "./show.js";
 import { openViewer } from "/static/viewer.js";
-import { Refusal, roiRefusal } from "./words.js";
+import { Refusal, counted, roiRefusal } from "./words.js";
 
 const TOLERANCE = 1e-3; // logits; other processors round differently
 const at = (id) => document.getElementById(id);
@@ -114,7 +114,7 @@ async function placeFile() {
   layer.put(drawn.map((index) => ({ index, runs: runsOf(now.roi.voxels, shape, index) })));
   const middle = drawn[Math.floor(drawn.length / 2)];
   now.viewer.goTo(middle, runsOf(now.roi.voxels, shape, middle));
-  at("about-roi").textContent = `from a file: ${drawn.length} slices`;
+  at("about-roi").textContent = `from a file: ${counted(drawn.length, "slice")}`;
 }
 
 async function takeCt(files, folder) {

@@ -5,7 +5,7 @@ import { isCtImage, isDicom, parseDicom } from "./dicom.js";
 import { checkHu, huVolume } from "./grid.js";
 import { nameOf, sliceHeaders, tailOf } from "./headers.js";
 import { DERIVED, checkRescale, checkScales, checkSize, derivedKind, isSharp, readHu, scaleOf } from "./hounsfield.js";
-import { Damage, Refusal, byCodePoint, damageWords, fileName, firstFew, folderName, grouped, note, seriesRefusal, warning } from "./words.js";
+import { Damage, Refusal, byCodePoint, counted, damageWords, fileName, firstFew, folderName, grouped, note, seriesRefusal, warning } from "./words.js";
 
 const FEW_SERIES = 2;
 const SAME_SIZE = 0.1;
@@ -148,7 +148,7 @@ async function dropCopies(slices, where) {
       remedy: "find out which one is correct, and remove the other",
     });
   }
-  const text = `${copies.length} slices are copies of other slices of the series and were left out`;
+  const text = `left out ${counted(copies.length, "slice")}: copies of others of the series`;
   return { slices: kept.map((index) => slices[index]), copies: copies.length ? [note("duplicate-files", text, where)] : [] };
 }
 

@@ -1,7 +1,7 @@
 // The answer, a refusal and what the page is, as elements.
 
 import { make } from "./local.js";
-import { fixed } from "./words.js";
+import { counted, fixed } from "./words.js";
 
 const list = (pairs) => make("dl", {}, pairs.map(([name, value]) => [make("dt", { text: name }), make("dd", {}, value)]));
 
@@ -40,7 +40,7 @@ export function answerElements(answer, goTo) {
       ["case", answer.case_id], ["series", answer.series.series_uid], ["phase", `${answer.series.phase}${answer.series.evidence ? ` (${answer.series.evidence})` : ""}`],
       ["side drawn", answer.side.drawn], ["model", answer.model_digest], ["seconds", fixed(answer.seconds, 2)],
     ]),
-    make("details", {}, make("summary", { text: `${answer.slices.length} slices` }), make("table", {}, answer.slices.map((one) => make("tr", {},
+    make("details", {}, make("summary", { text: counted(answer.slices.length, "slice") }), make("table", {}, answer.slices.map((one) => make("tr", {},
       make("td", {}, make("button", { type: "button", text: `slice ${one.slice_index}`, onclick: () => goTo(one.slice_index) })),
       make("td", { text: `${one.area_mm2} mm2` }), make("td", { text: fixed(one.probabilities[answer.positive], 3) }),
     )))),

@@ -2,7 +2,7 @@
 
 import { checkVoxel, cross, dot, identity, norm } from "./grid.js";
 import { isLocalizer, nameOf, tailOf } from "./headers.js";
-import { fixed, general, grouped, median, note, rint, roundTo, seriesRefusal, warning } from "./words.js";
+import { counted, fixed, general, grouped, median, note, rint, roundTo, seriesRefusal, warning } from "./words.js";
 
 export const SPACING_TOLERANCE_MM = 0.1;
 const [PLACE_TOLERANCE_MM, SAME_PLACE_MM, STEP_TOLERANCE] = [0.2, 0.01, 0.02];
@@ -206,7 +206,7 @@ function partsMissing(slices, where) {
 function sharedUids(slices, where) {
   const uids = slices.filter((one) => one.sopUid).map((one) => `${one.sopUid} ${one.frame}`);
   const shared = uids.length - new Set(uids).size;
-  return shared ? [warning("sop-uid-shared", `${shared} slices share their SOP Instance UID with a slice at another position`, where)] : [];
+  return shared ? [warning("sop-uid-shared", `${counted(shared, "slice")} with the SOP Instance UID of a slice at another position`, where)] : [];
 }
 
 function cutShort(slices, where) {
@@ -217,7 +217,7 @@ function cutShort(slices, where) {
   const total = claimed.size === 1 ? [...claimed][0] : null;
   const lacks = total !== null && total > slices.length && total % slices.length !== 0;
   if (lacks && high - low + 1 === slices.length && low >= 0 && high <= total) {
-    throw refuse(where, `${total} slices, as Images in Acquisition says`, `${slices.length}, from IM ${low} to IM ${high}: the series is cut short`, "send the whole series again");
+    throw refuse(where, `${counted(total, "slice")}, as Images in Acquisition says`, `${slices.length}, from IM ${low} to IM ${high}: the series is cut short`, "send the whole series again");
   }
   const firstScan = slices.every((one) => ["", "0", "1"].includes(one.acquisitionNumber));
   const late = low > 1 && firstScan && slices.every((one) => ["", "1"].includes(one.temporalPosition));

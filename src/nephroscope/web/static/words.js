@@ -97,6 +97,11 @@ export function firstFew(items, most = 8) {
   return all.slice(0, most).join(", ") + (more > 0 ? ` and ${more} more` : "");
 }
 
+/** A number with its noun: `1 slice`, `2 slices`. */
+export function counted(n, noun) {
+  return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}
+
 /** `repr` of a text. */
 export function quoted(text) {
   const mark = text.includes("'") && !text.includes('"') ? '"' : "'";

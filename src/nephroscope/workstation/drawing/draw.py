@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nephroscope.base.errors import RoiError
+from nephroscope.base.text import counted_noun
 from nephroscope.records import ChosenCase
 from nephroscope.regions.graph_cut import fit_outline
 from nephroscope.regions.interpolation import interpolate
@@ -122,7 +123,7 @@ def keep_stroke(rois: Rois, id_: str, stroke: Stroke) -> Changed:
             raise RequestError(
                 where="stroke",
                 expected=f"one of the tools {', '.join(TOOLS)}, and at least one slice",
-                found=f"{stroke.tool[:20]!r} with {len(stroke.slices)} slices",
+                found=f"{stroke.tool[:20]!r} with {counted_noun(len(stroke.slices), 'slice')}",
                 remedy="see docs/reference/workstation.md",
             )
         masks = {}

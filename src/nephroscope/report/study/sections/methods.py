@@ -92,7 +92,11 @@ def training_text(content: ReportContent) -> str:
         )
     elif train.class_weights:
         weighted += ", so that probabilities are as if all subtypes were equally frequent"
-    most = f", at most {train.slices_per_case} slices of a case in an epoch" if train.slices_per_case else ""
+    most = (
+        f", at most {counted_noun(train.slices_per_case, 'slice')} of a case in an epoch"
+        if train.slices_per_case
+        else ""
+    )
     return (
         f"{decay}, {rate}, batches of {train.batch_size} slices{most}; cross-entropy {weighted}. "
         f"{_augmentation_text(content)} Recipe {train.recipe}, seed {train.seed}."

@@ -750,7 +750,7 @@ def test_a_misspelled_main_pair_is_refused_before_anything_is_trained_or_fitted(
 
     monkeypatch.setattr("nephroscope.questions.compare.comparison.train_new_run", never)
     monkeypatch.setattr("nephroscope.learning.engine.engine.Engine.predict", never)
-    for primary_pair in ((CONFIG.model, "knowz"), ("mobilenet_v3", "knows")):
+    for primary_pair in ((CONFIG.model, "knowz"), ("mobilenet_v3", "knows"), ("resnet18-x", "knows")):
         plan = ComparePlan(known=KNOWN, permutations=0, primary=primary_pair)
         with pytest.raises(ConfigError, match="--primary: expected two of"):
             study.compare(plan, ["resnet18"])

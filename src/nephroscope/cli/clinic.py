@@ -57,7 +57,7 @@ class Export(RunCommand):
     patient_slices: Switch = False
     """Keep slices of training cases in the bundle as reference, instead of phantoms; README and model card say so."""
     facts: Switch = False
-    """Use age, sex and size beside the image where `predict` is given them: one regression on out-of-fold answers."""
+    """Use age, sex and size with the image where `predict` is given them: one regression on out-of-fold answers."""
     fold: CountOption = None
     """Write the network of this fold alone: smaller and faster than the mean of all, and less sure."""
 

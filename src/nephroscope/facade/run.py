@@ -158,7 +158,7 @@ class Run(ShownAsTable):
         Args:
             out: New folder.
             patient_slices: Store slices of training cases as reference, instead of phantoms; the README then says so.
-            facts: Answer with age, sex and size beside the image, where they are given.
+            facts: Answer with age, sex and size as well as the image, where they are given.
             fold: Write the network of this fold alone, which is smaller and faster.
 
         Raises:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _KEPT = ((_TRIM_THRESHOLD, 2**31 - 1), (_MMAP_MAX, 0))
 _GIVEN_BACK = ((_TRIM_THRESHOLD, 2**26), (_MMAP_THRESHOLD, 2**25), (_MMAP_MAX, 65536))
 
-LOAD = Path("/proc/loadavg")
+LOAD, LOOKS, SECONDS_BETWEEN_LOOKS = Path("/proc/loadavg"), 10, 0.0005
 GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
@@ -36,14 +37,18 @@ def wait_asleep() -> None:
 
 
 def _alone() -> bool:
-    """Whether nothing but this process runs or waits for a core at this moment; False where Linux does not say.
+    """Whether nothing but this process computes now; False where Linux does not say.
+
+    A program that computes is runnable each time one looks; what only wakes up for a moment is not.
 
     Source: proc_loadavg(5): the fourth field is "runnable now/existing"; the asking thread is one of the runnable.
     """
-    try:
-        return LOAD.read_text(encoding="ascii").split()[3].split("/")[0] == "1"
-    except (OSError, ValueError, IndexError):
-        return False
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for _ in range(LOOKS):
+            if LOAD.read_text(encoding="ascii").split()[3].split("/")[0] == "1":
+                return True
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    return False
 
 
 @contextlib.contextmanager

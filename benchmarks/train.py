@@ -52,7 +52,9 @@ FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
 def our_steps(model: str, batch: int, size: int) -> tuple[dict[str, Step], dict[str, object]]:
     """A step of ours with augmentation and without, by name; and how it computes."""
-    time.sleep(0.2)  # until NumPy's threads, just made, sleep: nephroscope looks whether anything else computes
+    time.sleep(
+        0.2
+    )  # until NumPy's threads, just made, sleep: nephroscope looks whether anything else computes
     from nephroscope.base.machine import memory_kept
     from nephroscope.learning.networks.networks import build_network
     from nephroscope.learning.training.augment import augment, draw_augmentation

@@ -354,6 +354,14 @@ def test_bf16_where_there_is_none_is_refused(monkeypatch):
     assert compute_dtype("auto", torch.device("cpu")) == torch.float32
 
 
+def test_a_processor_held_to_avx2_is_not_asked_for_bf16(monkeypatch):
+    """It would imitate it: an epoch of the demo took seven times as long."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    for capability, expected in (("AVX2", torch.float32), ("AVX512", torch.bfloat16)):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda name=capability: name)
+        assert compute_dtype("auto", torch.device("cpu")) == expected
+
+
 def test_a_torch_that_cannot_say_what_the_processor_has_computes_in_fp32(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert compute_dtype("auto", torch.device("cpu")) == torch.float32

@@ -29,13 +29,6 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
         has = ask() if ask else {}
         # A user may hold torch to AVX2, where it would imitate bf16.
         wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-        capable = torch.cuda.is_bf16_supported()
-    else:
-        ask = getattr(torch.cpu, "get_capabilities", None)  # an older torch cannot say: fp32 is always right
-        has = ask() if ask else {}
-        wide = torch.backends.cpu.get_cpu_capability().startswith(
-            "AVX512"
-        )  # less where a user holds torch to AVX2
         capable = bool((wide and (has.get("avx512_bf16") or has.get("amx_bf16"))) or has.get("arm_bf16"))
     if precision == "bf16" and not capable:
         raise ConfigError(

@@ -181,14 +181,16 @@ def test_prediction_equals_evaluation(scored, made):
     """Same volume, two doors: the clinic's probability is evaluation's within 1e-3."""
     predictions, _ = score_run(scored)
     opened = open_bundle(made)
+    opened = replace(
+        opened, about=replace(opened.about, evaluation={})
+    )  # of so few cases no AUC is above chance
     compared = 0
     for known in predictions:
         if known.fold != ALL_FOLDS:
             continue
         answer, seconds = predict(opened, *read_disc(scored.snapshot.cohort.by_id[known.case_id]))
         assert answer.probabilities == pytest.approx(known.probabilities, abs=1e-3)
-        doubted = "not-better-than-chance" in {finding.code for finding in answer.findings}
-        assert (answer.call, answer.forced_call) == (None if doubted else known.call, known.forced_call)
+        assert (answer.call, answer.forced_call) == (known.call, known.forced_call)
         assert [part.slice_index for part in answer.slices] == [part.slice_index for part in known.slices]
         assert set(seconds) == {"cut", "network"}
         compared += 1

@@ -4,6 +4,7 @@ import logging
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ import pytest
 from nephroscope import cli
 from nephroscope.base.errors import RoiError
 from nephroscope.cli import COMMANDS, run
-from nephroscope.cli.command import parse
+from nephroscope.cli.command import estimates_text, parse
 from nephroscope.cli.learn import Train
 from nephroscope.cli.meanings import MEANINGS
+from nephroscope.records import Estimate
 from nephroscope.study.slices import Journal
 from phantoms import write_png
 from test_study import make_study
@@ -370,3 +372,15 @@ def test_predict_insists_on_a_number_only_when_it_was_typed(monkeypatch, typed, 
     monkeypatch.setattr("nephroscope.facade.prediction.predict_files", refuse)
     assert run(["predict", "bundle", "ct.nii.gz", "--roi", "roi.nii.gz", *typed]) == 2
     assert seen == [asked]
+
+
+def test_what_ends_the_method_of_every_figure_is_said_once():
+    one = Estimate(value=0.5, low=0.25, high=0.75, n=4, unit="case", method="Wilson; cross-validated; 95 %")
+    none = replace(one, value=None, method="undefined: one class")
+    other = replace(one, value=0.25, method="DeLong; cross-validated; 95 %")
+    lines = estimates_text({"accuracy": one, "auc": other, "precision": none}).splitlines()
+    assert [line.split("cases, ")[-1].strip() for line in lines[:2]] == ["Wilson", "DeLong"]
+    assert [line.count("cross-validated; 95 %") for line in lines] == [0, 0, 0, 1]
+    assert "undefined: one class" in lines[2]
+    for alone in ({"accuracy": one}, {"accuracy": one, "auc": replace(other, method="DeLong, 95 %")}):
+        assert estimates_text(alone).splitlines() == [f"  {name:22} {e}" for name, e in alone.items()]

@@ -20,8 +20,8 @@ from nephroscope.base.errors import BundleError, ConfigError, RoiError, SeriesEr
 from nephroscope.cli import run
 from nephroscope.clinic.facts import given_facts
 from nephroscope.clinic.sets import ConformalSets
-from nephroscope.exchange import codes
-from nephroscope.exchange.capture import MOST_LINES, broken_lines
+from nephroscope.exchange import codes, report_more
+from nephroscope.exchange.capture import MOST_LINES, broken_lines, words_of
 from nephroscope.exchange.read_sr import read_answer
 from nephroscope.exchange.report_sr import write_answer_sr
 from nephroscope.exchange.segment import tumor_segment
@@ -531,3 +531,12 @@ def test_doubts_that_do_not_fit_below_a_picture_are_not_left_out_unsaid():
     assert many[: MOST_LINES - 1] == doubts[: MOST_LINES - 1]
     assert "more" in many[MOST_LINES - 1]
     assert many[-2:] == last
+
+
+def test_a_threshold_is_named_only_where_a_call_depends_on_it(bundle, patient, tmp_path):
+    """With three subtypes the most probable one is called."""
+    answer = predict_files(bundle, FilesToPredict(image=patient / "ct", roi=patient / "roi_reader1.dcm"))
+    three = replace(answer, probabilities={**answer.probabilities, "ccRCC": 0.0})
+    for one, named_there in ((answer, True), (three, False)):
+        assert (codes.THRESHOLD in [name for name, _, _ in report_more.numbers(one)]) == named_there
+        assert any("threshold" in line for line in words_of(one)[:1]) == named_there

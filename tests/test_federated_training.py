@@ -40,6 +40,7 @@ from nephroscope.records import Fold
 from nephroscope.study.snapshot import take_snapshot
 
 MADE = "2026-01-01T00:00:00+00:00"
+MODELS = {"together", "alone-h0", "alone-h1", "mean", "others"}
 PLAIN = {"proximal": 0.0, "local_norm": False}
 
 
@@ -126,13 +127,7 @@ def test_two_sites_go_all_the_way(two):
     plan = GroupPlace(out / "hospitals").plan
     assert [step.step for step in result.steps] == list(range(plan.figures + 1))
     assert result.sites == {"h0": 16, "h1": 16}
-    assert {one.model for one in result.models} == {
-        "together",
-        "alone-h0",
-        "alone-h1",
-        "mean",
-        "others",
-    }
+    assert {one.model for one in result.models} == MODELS
     for one in result.models:
         assert one.auc.n == 32
         assert one.apart <= 0.02
@@ -344,14 +339,7 @@ def test_a_site_that_fails_is_named_and_the_group_waits_or_goes_on_by_quorum(tmp
     result = simulate(root, out, Options(rounds=1, central=True, quorum=2))
     assert [(one.site, one.step) for one in result.failed] == [("h2", 0)]
     assert (set(result.sites), result.steps[0].missing) == ({"h0", "h1"}, ("h2",))
-    assert {one.model for one in result.models} == {
-        "together",
-        "alone-h0",
-        "alone-h1",
-        "mean",
-        "others",
-        "central",
-    }
+    assert {one.model for one in result.models} == {*MODELS, "central"}
 
 
 def ends(job):

@@ -323,13 +323,14 @@ def test_networks_with_facts_are_not_trained_where_only_the_network_would_be():
         plan_of(settings, name="g", id="0" * 32, key="k", made="", rounds=2, quorum=1, days=0.0, **more)
 
 
-@pytest.mark.parametrize("model", ["fusion", "phases"])
+@pytest.mark.parametrize("model", ["fusion", "phases", "unet-kidney"])
 def test_a_training_that_is_refused_leaves_the_folds_as_they_were(model, tmp_path):
     study = make_study(tmp_path / "study")
     study.cut_slices()
     study.make_split(folds=5)
     kept = {name: (tmp_path / "study" / name).read_bytes() for name in ("splits.json", "study.toml")}
+    train = study.train_segmenter if model.startswith("unet") else study.train
     with pytest.raises((StudyError, ConfigError)):
-        study.train(model=model, split=SplitConfig(folds=2))
+        train(model=model, split=SplitConfig(folds=2))
     assert {name: (tmp_path / "study" / name).read_bytes() for name in kept} == kept
-    assert not (tmp_path / "study" / "runs" / model).exists()
+    assert not any((tmp_path / "study" / where / model).exists() for where in ("runs", "segmenters"))

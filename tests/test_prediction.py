@@ -324,10 +324,6 @@ def test_a_network_without_probabilities_gives_no_answer(tmp_path, patient, monk
         predict_files(tmp_path / "b", files_of(patient))
 
 
-if __name__ == "__main__":
-    SCHEMA.write_text(json.dumps(msgspec.json.schema(Prediction), indent=1) + "\n", encoding="utf-8")
-
-
 def test_the_one_roi_of_a_folder_is_taken_and_said(bundle, several):
     for other in several.glob("roi_*.dcm"):
         if other.name != "roi_reader1.dcm":
@@ -354,3 +350,7 @@ def test_an_roi_of_another_patient_in_the_folder_is_not_taken(bundle, several):
         seg.save_as(path)
     with pytest.raises((RoiError, SeriesError)):
         predict_files(bundle, FilesToPredict(image=several))
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(json.dumps(msgspec.json.schema(Prediction), indent=1) + "\n", encoding="utf-8")

@@ -12,8 +12,8 @@ from typing import Any
 # SciPy, the third (2 to this power clock ticks of spinning; by default 26, a fiftieth of a second). A user may set
 # each otherwise.
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
-# GNU OpenMP again: rounds that a thread waits awake before it sleeps, some 20 microseconds: enough for most gaps of
-# a training step: to sleep and be woken takes longer. More gain little alone and cost much beside other programs.
+# GNU OpenMP again: rounds that a thread waits awake before it sleeps. So many span most gaps of a training step; more
+# gain little alone and cost much beside other programs (benchmarks/waiting.py).
 SPIN, ROUNDS_ALONE = "GOMP_SPINCOUNT", "1000"
 # Options of mallopt and their values, from glibc's malloc.h; the second value is what glibc ends with by itself.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4

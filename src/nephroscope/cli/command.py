@@ -148,22 +148,10 @@ def table(rows: Iterable[Iterable[object]], header: Iterable[str]) -> str:
 def estimates_text(estimates: dict[str, Estimate]) -> str:
     """One line per estimate; what ends the method of all of them is said once, below."""
     width = max([22, *(len(name) for name in estimates)])
-    given = [estimate.method.split("; ") for estimate in estimates.values() if estimate.value is not None]
-    alike = 0
-    if len(given) > 1:
-        while all(
-            len(parts) > alike + 1 and parts[-alike - 1 :] == given[0][-alike - 1 :] for parts in given
-        ):
-            alike += 1
-    lines = []
-    for name, estimate in estimates.items():
-        text = str(estimate)
-        if alike and estimate.value is not None:
-            text = "; ".join(text.split("; ")[:-alike])
-        lines.append(f"  {name:{width}} {text}")
-    if alike:
-        lines.append(f"  {'(all)':{width}} {'; '.join(given[0][-alike:])}")
-    return "\n".join(lines)
+    tails = ["; " + e.method.partition("; ")[2] for e in estimates.values() if e.value is not None]
+    tail = tails[0] if len(tails) > 1 and len(set(tails)) == 1 and tails[0] != "; " else ""
+    lines = [f"  {name:{width}} {str(estimate).removesuffix(tail)}" for name, estimate in estimates.items()]
+    return "\n".join([*lines, *([f"  {'(all)':{width}} {tail[2:]}"] if tail else [])])
 
 
 def warnings_text(findings: Iterable[Finding]) -> str:

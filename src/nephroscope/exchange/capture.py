@@ -59,9 +59,11 @@ def write_answer_capture(answer: Prediction, source: SourceSeries, path: Path, p
 def words_of(answer: Prediction) -> list[str]:
     """What the picture says below the slice."""
     shares = ", ".join(f"{name} {p:.2f}" for name, p in answer.probabilities.items())
-    limit = f"threshold {answer.threshold:.2f} on {answer.positive}"
+    limit = (
+        f"; threshold {answer.threshold:.2f} on {answer.positive}" if len(answer.probabilities) == 2 else ""
+    )
     lines = [
-        f"{answer.call or 'not sure'}   (probability: {shares}; {limit})",
+        f"{answer.call or 'not sure'}   (probability: {shares}{limit})",
         f"Why: {answer.reason}",
         f"nephroscope {answer.nephroscope}, {answer.bundle.model}, model {answer.model_digest}",
         "RESEARCH USE ONLY; not a medical device. Not verified by a physician.",

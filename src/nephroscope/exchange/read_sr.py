@@ -84,7 +84,6 @@ def _compare(answer: Prediction, items: list[Any], where: str) -> None:
         SeriesError: They do.
     """
     numbers = {codes.probability_code(name): p for name, p in answer.probabilities.items()}
-    numbers |= {codes.THRESHOLD: answer.threshold, codes.MARGIN: answer.not_sure_margin}
     numbers |= {name: value for name, value, _ in report_more.numbers(answer)}
     for code, value in numbers.items():
         coded = [_number(item) for item in items if _is(item, code)]

@@ -1,4 +1,4 @@
-"""What an answer says besides subtype and probabilities, as items: facts, sets, distance, jitter, a second question.
+"""What an answer says besides subtype and probabilities, as items: limits, facts, sets, distance, jitter, and so on.
 
 `numbers`, `coded` and `texts` are the items of the report, and what they are compared with when it is read back.
 """
@@ -13,7 +13,10 @@ Number = tuple[Code, float, Code]  # name, value, unit
 
 
 def numbers(answer: Prediction) -> Iterator[Number]:
-    """Measurements."""
+    """Measurements; the threshold only where a call depends on it, as with two subtypes."""
+    if len(answer.probabilities) == 2:
+        yield codes.THRESHOLD, answer.threshold, codes.NO_UNIT
+    yield codes.MARGIN, answer.not_sure_margin, codes.NO_UNIT
     for subtype, p in answer.image_probabilities.items():
         yield codes.image_code(subtype), p, codes.NO_UNIT
     for fact in answer.facts:

@@ -195,8 +195,6 @@ def _measurements(answer: Prediction) -> "list[hd.sr.Measurement]":
         )
         for name, value in values
     ]
-    limits = ((codes.THRESHOLD, answer.threshold), (codes.MARGIN, answer.not_sure_margin))
-    made += [hd.sr.Measurement(name=concept(name), value=value, unit=unit) for name, value in limits]
     made += [
         hd.sr.Measurement(name=concept(name), value=value, unit=concept(of))
         for name, value, of in report_more.numbers(answer)
@@ -212,7 +210,9 @@ def _algorithm(answer: Prediction) -> "hd.sr.AlgorithmIdentification":
         version=answer.nephroscope,
         parameters=[
             f"model digest {answer.model_digest}",
-            f"threshold {answer.threshold:g} on the probability of {answer.positive}",
+            f"threshold {answer.threshold:g} on the probability of {answer.positive}"
+            if len(answer.probabilities) == 2
+            else "the most probable subtype is called",
             f"not sure within {answer.not_sure_margin:g}",
         ],
     )

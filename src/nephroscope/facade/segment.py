@@ -32,9 +32,8 @@ from nephroscope.study.snapshot import Snapshot, take_snapshot
 
 FOLDER = "proposed"  # in rois/ of the study
 FORMAT = 1
-OFTEN = (
-    0.25  # share of masks in impossible places from which on the others are doubted (benchmarks/turned.py)
-)
+# Share of masks in impossible places from which on the others are doubted (benchmarks/turned.py).
+OFTEN = 0.25
 # Others write there while a program draws: the lock of this command, and the workstation.
 NOT_WATCHED = (".lock", ".lock.json", "workstation")
 

@@ -11,7 +11,7 @@ from nephroscope.base.lock import writes
 from nephroscope.facade.imports import StudyImports
 from nephroscope.records import SplitConfig, TrainConfig
 from nephroscope.study.folder import StudyFolder
-from nephroscope.study.snapshot import divide_patients, take_snapshot
+from nephroscope.study.snapshot import new_division, take_snapshot
 
 if TYPE_CHECKING:
     from nephroscope.facade.segment import SegmentedCases
@@ -204,11 +204,8 @@ class StudySegmenters(StudyImports):
         else:
             config = config or self.settings.training
             config = from_mapping(TrainConfig, {**asdict(config), **changes}, "training")
-            if split is not None and not snapshot.has_split(split):
-                divide_patients(snapshot, split)
-                snapshot = take_snapshot(self.folder.root)
-                self.settings = snapshot.settings
-            record = train_drawing(snapshot, config, name, workers)
+            record = train_drawing(snapshot, config, name, workers, new_division(snapshot, split))
+            self.settings = take_snapshot(self.folder.root).settings
         return Segmenter(self.folder.root, record.name)
 
     def segmenter(self, name: str | None = None) -> Segmenter:

@@ -27,7 +27,7 @@ from nephroscope.regions.surface import TOLERANCE_MM
 from nephroscope.study.doubles import check_names, check_patients, near_misses
 from nephroscope.study.roi_warnings import save_roi_warnings
 from nephroscope.study.slices import SliceStore
-from nephroscope.study.snapshot import Snapshot, cut_slices, divide_patients, divided, take_snapshot
+from nephroscope.study.snapshot import Snapshot, cut_slices, divide_patients, new_division, take_snapshot
 
 if TYPE_CHECKING:
     from nephroscope.facade.status import StudyStatus
@@ -244,7 +244,7 @@ class Study(StudySegmenters, ShownAsTable):
             ConfigError: A setting has no such name or value, or the network draws: see `train_segmenter`.
             StudyError: The slices or the split are missing or out of date.
         """
-        from nephroscope.learning.engine.runs import check_new_run, extend_run, resume_run, train_new_run
+        from nephroscope.learning.engine.runs import extend_run, resume_run, train_new_run
 
         if more_epochs is not None:
             return Run(self.folder.root, extend_run(self.snapshot, more_epochs, name, workers).name)
@@ -255,10 +255,10 @@ class Study(StudySegmenters, ShownAsTable):
             config = with_recipe(config, changes["recipe"])
         config = from_mapping(TrainConfig, {**asdict(config), **changes}, "training")
         self.folder.new_run(name or config.model, numbered=name is None)  # refused before anything is written
-        if split is not None and not self.has_split(split):
-            check_new_run(self.snapshot.with_split(divided(self.snapshot, split)), config)
-            self.make_split(split)
-        return Run(self.folder.root, train_new_run(self.snapshot, config, name, workers).name)
+        snapshot = self.snapshot
+        name = train_new_run(snapshot, config, name, workers, new_division(snapshot, split)).name
+        self.settings = self.snapshot.settings
+        return Run(self.folder.root, name)
 
     def run(self, name: str | None = None) -> Run:
         """A complete run, by default the last one."""

@@ -76,19 +76,19 @@ def _close(place: GroupPlace, arrived: Arrived) -> tuple[Archive, Step]:
     """
     plan, last = place.plan, place.made()[-1]
     figures = [figures_in(archive, plan) for _, archive in sorted(arrived.archives.items())]
-    only = next(iter(arrived.archives.values())) if len(place.group().sites) == 1 else None
+    is_one_training = len(place.group().sites) == 1 and not (plan.local_norm or plan.proximal)
     members = {}
     for fold in range(plan.split.folds):
         counts = sums_of([one.folds[fold].cases for one in figures]) if plan.training.class_weights else None
         weights = final_weights(
             tensors(last, fold_name(fold)), None if counts is None else np.array(counts)
         ) | mean_norms(arrived, plan, last, fold)
-        members[fold_name(fold)] = arrays_as_bytes(weights)
-        if only and not (plan.local_norm or plan.proximal):
-            members[fold_name(fold)] = only.read(f"alone-{fold_name(fold)}")
-        for site, archive in sorted(arrived.archives.items()):
-            content = archive.read(f"alone-fold-{fold}.safetensors")
-            members[f"alone-{site}-fold-{fold}.safetensors"] = content
+        alone = {
+            site: archive.read(f"alone-{fold_name(fold)}")
+            for site, archive in sorted(arrived.archives.items())
+        }
+        members[fold_name(fold)] = next(iter(alone.values())) if is_one_training else arrays_as_bytes(weights)
+        members |= {f"alone-{site}-{fold_name(fold)}": content for site, content in alone.items()}
     return publish(place, arrived, members, record_of(arrived, plan, losses=group_losses(figures, plan)))
 
 

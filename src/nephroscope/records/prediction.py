@@ -118,7 +118,7 @@ class Prediction:
         date: In UTC, ISO 8601.
         call: The subtype called; None means not sure.
         forced_call: The call if "not sure" were not allowed.
-        threshold: On the probability of the subtype ``positive``.
+        threshold: On the probability of the subtype ``positive``; with three or more subtypes no call depends on it.
         timings: Seconds of each part.
         picture: File that was written; empty without one.
         image_probabilities: Of the image alone, where clinical facts were used; else empty.

@@ -273,8 +273,17 @@ def cut_slices(snapshot: Snapshot) -> SliceStore:
     )
 
 
-def divided(snapshot: Snapshot, config: SplitConfig) -> Split:
-    """The division of the patients that these settings make; nothing is written.
+def new_division(snapshot: Snapshot, config: SplitConfig | None) -> Split | None:
+    """What these settings make of the patients, where the study is not divided so already; nothing is written.
+
+    Raises:
+        CohortError: As `divide_patients`.
+    """
+    return None if config is None or snapshot.has_split(config) else _divided(snapshot, config)
+
+
+def _divided(snapshot: Snapshot, config: SplitConfig) -> Split:
+    """A division of the patients; nothing is written.
 
     Raises:
         CohortError: As `divide_patients`.
@@ -291,14 +300,19 @@ def divide_patients(snapshot: Snapshot, config: SplitConfig | None = None) -> Sp
         CohortError: The patients cannot be divided so, or one tumor is in the study under two patients with different
             subtypes; nothing is written then.
     """
-    folder, config = snapshot.folder, config or snapshot.settings.split
-    split = divided(snapshot, config)
+    split = _divided(snapshot, config or snapshot.settings.split)
+    keep_division(snapshot, split)
+    return split
+
+
+def keep_division(snapshot: Snapshot, split: Split) -> None:
+    """Write a division to splits.json, and its settings to study.toml where they are others there."""
+    folder, config = snapshot.folder, split.config
     kept = (snapshot.split_digest, snapshot.split_made_from)
     if config == snapshot.settings.split:
         save_split(split, folder.splits, *kept)
-        return split
+        return
     text, _, seen = changed_settings(folder, "split", asdict(config))
     with replacing_together(folder.root, DIVISION, [seen]) as new:
         save_split(split, new / folder.splits.name, *kept)
         save_text(new / folder.toml.name, text)
-    return split

@@ -9,7 +9,7 @@ from nephroscope.learning.engine.workers import Workers
 from nephroscope.learning.networks.table import DRAWING_NETWORKS, draws
 from nephroscope.learning.planes import PlaneStore, kidneys_of, prepare_planes
 from nephroscope.learning.run_files import RunRecord
-from nephroscope.records import TrainConfig
+from nephroscope.records import Split, TrainConfig
 from nephroscope.study.snapshot import Snapshot
 
 FEWEST_PATIENTS = 20  # with tumors, below which tumors are learned only where somebody insists
@@ -17,16 +17,22 @@ BY_CHOICE = "unet, unet-kidney or unet-tumor"
 
 
 def train_drawing(
-    snapshot: Snapshot, config: TrainConfig, name: str | None = None, workers: Workers | None = None
+    snapshot: Snapshot,
+    config: TrainConfig,
+    name: str | None = None,
+    workers: Workers | None = None,
+    division: Split | None = None,
 ) -> RunRecord:
     """Train all folds under a new name, by default the network's; gives its record.
 
     A network that tells subtypes apart in ``config`` leaves the choice to what was drawn: see `chosen_network`.
+    ``division`` as in `train_new_run`.
 
     Raises:
         ConfigError: A setting cannot be used by a network that draws.
         StudyError: The split is by image, too little was drawn, or a part of a fold has no CT.
     """
+    snapshot = snapshot.with_split(division) if division else snapshot
     _check(snapshot, config)
     place = _with_segmenters(snapshot)
     if name is not None:
@@ -34,7 +40,7 @@ def train_drawing(
     store = prepare_planes(snapshot)
     model = config.model if draws(config.model) else chosen_network(store)
     _check_drawn(store, model)
-    return train_new_run(place, replace(config, model=model), name, workers)
+    return train_new_run(place, replace(config, model=model), name, workers, division)
 
 
 def resume_drawing(snapshot: Snapshot, name: str | None = None, workers: Workers | None = None) -> RunRecord:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
 
@@ -12,24 +12,38 @@ from nephroscope.learning.engine.workers import Workers
 from nephroscope.learning.fuse_run import check_fusable
 from nephroscope.learning.networks.table import draws, fuses, outputs_of
 from nephroscope.learning.run_files import RunRecord, load_run, load_run_split, open_run, run_config
-from nephroscope.records import TrainConfig
+from nephroscope.records import Split, TrainConfig
 from nephroscope.records.settings import check_within
 from nephroscope.study.folder import RUNS
-from nephroscope.study.snapshot import Snapshot, take_snapshot
+from nephroscope.study.snapshot import Snapshot, keep_division, take_snapshot
 
 SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def train_new_run(
-    snapshot: Snapshot, config: TrainConfig, name: str | None = None, workers: Workers | None = None
+    snapshot: Snapshot,
+    config: TrainConfig,
+    name: str | None = None,
+    workers: Workers | None = None,
+    division: Split | None = None,
 ) -> RunRecord:
     """Train all folds under a new name, by default the network's; gives its record.
+
+    Args:
+        snapshot: The study.
+        config: Settings.
+        name: Of the run.
+        workers: As in `train_in`.
+        division: Folds to train on instead of those of the study; they become the study's once nothing is refused.
 
     Raises:
         ConfigError, StudyError: As `check_new_run`.
     """
     path = snapshot.folder.new_run(name or config.model, numbered=name is None)
-    check_new_run(snapshot, config)
+    check_new_run(snapshot.with_split(division) if division else snapshot, config)
+    if division:
+        keep_division(snapshot, division)
+        snapshot = replace(take_snapshot(snapshot.folder.root), folder=snapshot.folder)
     return _train(path, snapshot, config, workers)
 
 

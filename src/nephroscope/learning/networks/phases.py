@@ -16,9 +16,8 @@ from nephroscope.learning.networks.unet import UNet
 from nephroscope.records import SliceSpec
 
 NOTHING_HU = -500.0  # a slice without any voxel above is a phase that is not there: its row is air
-IMPORTANCE = (
-    5.0  # a phase's weight is the exp of so many times its parameter: thus it learns as fast as the rest
-)
+# A phase's weight is the exp of so many times its parameter: thus it learns as fast as the rest.
+IMPORTANCE = 5.0
 
 
 class PhaseNetwork(SubtypeNetwork):

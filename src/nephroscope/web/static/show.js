@@ -32,7 +32,7 @@ export function answerElements(answer, goTo) {
       bar.style.width = `${100 * p}%`;
       return [make("div", { text: `${name} ${fixed(p, 3)}` }), make("div", { class: "meter" }, bar)];
     }),
-    make("p", { class: "quiet", text: `Threshold on ${answer.positive}: ${fixed(answer.threshold, 2)}. Research only; not a medical device.` }),
+    make("p", { class: "quiet", text: `${Object.keys(answer.probabilities).length === 2 ? `Threshold on ${answer.positive}: ${fixed(answer.threshold, 2)}` : "The most probable subtype is called"}. Research only; not a medical device.` }),
     answer.possible ? make("p", { text: answer.possible.words }) : null,
     warnings.length ? make("ul", { class: "findings", "aria-label": "Doubts" }, warnings.map(finding)) : null,
     make("ul", { class: "findings", "aria-label": "Notes" }, notes.map(finding)),

@@ -76,7 +76,7 @@ function answer(found) {
       found.facts.length ? make("ul", {}, found.facts.map((one) => make("li", { "data-testid": "result-fact", "data-name": one.name, "data-value": one.log_odds, text: `${one.name} ${one.value} ${one.unit} (${one.source}): ${one.log_odds.toFixed(2)} in log odds of ${found.positive}` }))) : null,
       found.possible ? make("p", { class: "quiet", text: found.possible.words, "data-testid": "result-possible" }) : null,
       found.roi ? make("p", { class: found.roi.state === "proposed" ? "warning" : "quiet", text: `ROI: ${drawnBy(found.roi)}`, "data-testid": "result-roi", "data-state": found.roi.state }) : null,
-      make("p", { class: "quiet", text: `Mean of ${found.slices.length} slices; threshold ${found.threshold.toFixed(3)} on ${found.positive}; CT phase ${found.series.phase}; model ${found.bundle.model}, ${found.model_digest}` })),
+      make("p", { class: "quiet", text: `Mean of ${found.slices.length} slice${found.slices.length === 1 ? "" : "s"}; ${Object.keys(found.probabilities).length === 2 ? `threshold ${found.threshold.toFixed(3)} on ${found.positive}` : "the most probable subtype is called"}; CT phase ${found.series.phase}; model ${found.bundle.model}, ${found.model_digest}` })),
     make("section", { class: "panel" },
       make("h2", { text: `Probability of ${found.positive} by slice` }), bars(),
       maps(),

@@ -15,6 +15,7 @@ from nephroscope.cli import run
 from nephroscope.clinic.bundle import open_bundle
 from nephroscope.clinic.score import LEAST_SLACK, SCALE, ApplicabilityDomain, learn_domain
 from nephroscope.facade.bundle import Bundle
+from nephroscope.facade.own_roi import own_roi
 from nephroscope.facade.patient import read_patient
 from nephroscope.facade.prediction import FilesToPredict, Prediction, in_memory, predict_files
 from nephroscope.imaging.picture import OUTLINE, WRITING
@@ -345,10 +346,15 @@ def test_several_rois_of_a_folder_are_refused_and_named(bundle, several):
 
 def test_an_roi_of_another_patient_in_the_folder_is_not_taken(bundle, several):
     for path in several.glob("roi_*.dcm"):
+        if path.name != "roi_reader1.dcm":
+            path.unlink()
+    assert own_roi(open_bundle(bundle), several) == several / "roi_reader1.dcm"
+    for path in several.glob("roi_*.dcm"):
         seg = pydicom.dcmread(path)
         seg.PatientID = "ANOTHER"
         seg.save_as(path)
-    with pytest.raises((RoiError, SeriesError)):
+    assert own_roi(open_bundle(bundle), several) is None
+    with pytest.raises(SeriesError, match="expected one CT series"):
         predict_files(bundle, FilesToPredict(image=several))
 
 

@@ -199,7 +199,7 @@ def test_drawn_tumor_is_answered_as_predict_answers_it(tab, bundle, tmp_path):
 
 
 def test_nothing_of_another_roi_or_case_is_answered(tab, tmp_path):
-    """A refused ROI file leaves no answer of the one before, another label is used, another CT begins anew."""
+    """A refused ROI file leaves no answer of the one before, another label is used, another CT is another case."""
     folder = _first_series(tmp_path)
     volume = read_ct(folder)
     where = np.zeros(volume.hu.shape, bool)
@@ -215,7 +215,7 @@ def test_nothing_of_another_roi_or_case_is_answered(tab, tmp_path):
         tab.evaluate(said.format("ask", "click()"))
 
     _choose(tab, "#input-files", *sorted(folder.iterdir()))
-    _wait(tab, said.format("about-roi", "textContent === 'none yet' || true"))
+    _wait(tab, "!" + said.format("draw", "disabled"))
     _choose(tab, "#input-roi", tmp_path / "roi.nii.gz")
     _wait(tab, f"{drawn} === {where.sum()} && nephroscope.answer() !== null")
     label(2)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nephroscope.base.errors import NephroscopeError, SeriesError
-from nephroscope.base.text import first_few
+from nephroscope.base.text import counted_noun, first_few
 from nephroscope.imaging.dicom.files import read_header
 from nephroscope.imaging.dicom.series import is_ct_image, is_series_list, load_series_files, read_dicom_series
 from nephroscope.imaging.dicom.slice_header import text_of
@@ -74,7 +74,7 @@ class _Series:
 
     def __str__(self) -> str:
         number = f"series {self.text.series_number}" if self.text.series_number else "a series without number"
-        return f"{number} ({len(self.files)} images)"
+        return f"{number} ({counted_noun(len(self.files), 'image')})"
 
 
 def read_patient(

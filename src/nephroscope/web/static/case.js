@@ -7,7 +7,7 @@ import { isNifti, readNifti } from "./nifti.js";
 import { namePhases, seriesText } from "./phase.js";
 import { openRoi, organsIn, placeRoi, segSeries } from "./roi.js";
 import { bytesOf, parse, readSeries } from "./series.js";
-import { Refusal, byCodePoint, firstFew, fixed, note, roiRefusal, seriesRefusal } from "./words.js";
+import { Refusal, byCodePoint, counted, firstFew, fixed, note, roiRefusal, seriesRefusal } from "./words.js";
 
 const UNNAMED = "case";
 const LONGEST_NAME = 64;
@@ -84,7 +84,7 @@ async function seriesIn(files, last = null) {
   return [...found.values()];
 }
 
-const words = ({ text, files }) => `${text.seriesNumber ? `series ${text.seriesNumber}` : "a series without number"} (${files.length} images)`;
+const words = ({ text, files }) => `${text.seriesNumber ? `series ${text.seriesNumber}` : "a series without number"} (${counted(files.length, "image")})`;
 
 function unclear(found, what) {
   return seriesRefusal({
